@@ -1,0 +1,1 @@
+"""The dataset folder: schema, validation, reading and writing, splits."""

@@ -1,0 +1,236 @@
+"""Read a table of any format, from one file or a folder of part files, whole or in batches.
+
+Formats go by suffix: ``.parquet``, ``.csv``, ``.tsv``, ``.jsonl``/``.ndjson`` (these also with ``.gz``) and
+``.arrow``/``.feather``. A path may be a URL of any file system that fsspec or Arrow reads. Whatever the format, a
+column comes in the type that the dataset's schema has for its name (see `omnifeat.data.conform`), text is checked to
+be UTF-8 and vectors to be finite.
+
+Writing lies in `omnifeat.data.writing`, other libraries' tables in `omnifeat.data.frames`; both are offered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from omnifeat.data.checks import check_finite, check_text
+from omnifeat.data.columnar import ArrowReader, ParquetReader
+from omnifeat.data.conform import conform_array
+from omnifeat.data.csv_files import CsvReader
+from omnifeat.data.frames import as_table, like_input
+from omnifeat.data.jsonl_files import JsonlReader
+from omnifeat.data.locations import Location, PathLike, file_format, locate, part_files
+from omnifeat.data.schema import missing_column_message
+from omnifeat.data.writing import TableWriter, replace_when_whole
+from omnifeat.errors import DataError, SettingError
+
+__all__ = [
+    "TableWriter",
+    "as_table",
+    "count_rows",
+    "iter_batches",
+    "like_input",
+    "read_schema",
+    "read_table",
+    "replace_when_whole",
+]
+
+BATCH_SIZE = 65_536
+
+
+class Reader(Protocol):
+    """What a file of each format can do."""
+
+    location: Location
+
+    def names(self) -> list[str]:
+        """Column names."""
+
+    def count_rows(self) -> int:
+        """Number of rows."""
+
+    def schema(self, columns: Sequence[str]) -> pa.Schema:
+        """Types in which the columns are read."""
+
+    def batches(self, columns: Sequence[str], batch_size: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Batches with exactly these columns."""
+
+
+def open_parts(path: PathLike | Location) -> list[Reader]:
+    """A reader for each file of a table, in order; the files are not yet opened."""
+    readers: list[Reader] = []
+    for part in part_files(path):
+        kind = file_format(part.name)
+        match kind.kind:
+            case "parquet":
+                readers.append(ParquetReader(part))
+            case "arrow":
+                readers.append(ArrowReader(part))
+            case "csv":
+                readers.append(CsvReader(part, kind))
+            case _:
+                readers.append(JsonlReader(part, kind))
+    return readers
+
+
+def column_names(parts: Sequence[Reader]) -> list[str]:
+    """Columns of a table: those of its first part; of JSONL, whose lines may leave fields out, those of any part."""
+    if any(isinstance(part, JsonlReader) for part in parts):
+        return list(dict.fromkeys(name for part in parts for name in part.names()))
+    names = parts[0].names()
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{parts[0].location.name} has two columns named '{twice}': give each column its own name")
+    if not names:
+        raise DataError(f"{parts[0].location.name} has no columns: give a table with columns and rows")
+    return names
+
+
+def settled_schema(parts: Sequence[Reader], columns: Sequence[str]) -> pa.Schema:
+    """The one schema in which all parts of a table are read."""
+    schemas = []
+    for part in parts:
+        there = part.names()
+        missing = [name for name in columns if name not in there]
+        if missing and not isinstance(part, JsonlReader):
+            raise DataError(missing_column_message(part.location.name, missing, there))
+        schemas.append(part.schema([name for name in columns if name not in missing]))
+    fields = []
+    for name in columns:
+        found = [
+            (part, schema.field(name).type) for part, schema in zip(parts, schemas, strict=True) if name in schema.names
+        ]
+        first = found[0][1]
+        for part, other in found[1:]:
+            first = _common_type(name, first, other, part, found[0][0])
+        fields.append(pa.field(name, first))
+    return pa.schema(fields, metadata=schemas[0].metadata)
+
+
+def _common_type(name: str, one: pa.DataType, other: pa.DataType, part: Reader, first: Reader) -> pa.DataType:
+    if one.equals(other):
+        return one
+    # a part without one vector does not know their width: the others do
+    no_width = pa.list_(pa.float32())
+    for mine, theirs in ((one, other), (other, one)):
+        if mine.equals(no_width) and pa.types.is_fixed_size_list(theirs):
+            return theirs
+        if mine.equals(pa.list_(no_width)) and pa.types.is_list(theirs):
+            return theirs
+    fields = (pa.schema([(name, one)]), pa.schema([(name, other)]))
+    try:
+        return pa.unify_schemas(fields, promote_options="permissive").field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        if isinstance(part, CsvReader | JsonlReader):
+            return pa.string()
+        raise DataError(
+            f"{part.location.name}, column '{name}' is {other}, but in {first.location.name} it is {one}: "
+            "write all parts with the same types"
+        ) from error
+
+
+def read_schema(path: PathLike) -> pa.Schema:
+    """Column names and types in which a table is read, and the first part's metadata.
+
+    CSV and JSONL carry no types: of those the whole file may be read (see `omnifeat.data.csv_files`).
+
+    Raises
+    ------
+    DataError
+        The table is missing, of unknown format, or cannot be read.
+    """
+    parts = open_parts(path)
+    return settled_schema(parts, column_names(parts))
+
+
+def count_rows(path: PathLike) -> int:
+    """Number of rows of a table; 0 for an empty one.
+
+    Raises
+    ------
+    DataError
+        The table is missing, of unknown format, or cannot be read.
+    """
+    return sum(part.count_rows() for part in open_parts(path))
+
+
+def iter_batches(
+    path: PathLike,
+    columns: Sequence[str] | None = None,
+    batch_size: int = BATCH_SIZE,
+    *,
+    allow_empty: bool = False,
+) -> Iterator[pa.RecordBatch]:
+    """Read a table in batches; memory is bounded by the batch, not by the file.
+
+    Parameters
+    ----------
+    path
+        A file, a folder of part files, or a URL.
+    columns
+        The columns to read, in this order; all of them if None.
+    batch_size
+        Most rows of a batch; batches may be smaller.
+    allow_empty
+        Give no batch for a table without rows instead of refusing it.
+
+    Raises
+    ------
+    DataError
+        The table is missing, of unknown format, truncated or corrupt, or has no rows; a column is missing; text is
+        not UTF-8; a vector has another width than the column's first one, or holds NaN or infinity.
+    """
+    parts = open_parts(path)
+    there = column_names(parts)
+    if columns is None:
+        columns = there
+    if not columns:
+        raise SettingError(f"no column of {locate(path).name} is asked for: name at least one")
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise DataError(missing_column_message(locate(path).name, missing, there))
+    schema = settled_schema(parts, columns)
+    some = False
+    for part in parts:
+        for batch in conformed_batches(part, schema, batch_size):
+            some = some or batch.num_rows > 0
+            if batch.num_rows:
+                yield batch
+    if not some and not allow_empty:
+        raise DataError(f"{locate(path).name} has no rows: give a table with at least one")
+
+
+def conformed_batches(part: Reader, schema: pa.Schema, batch_size: int) -> Iterator[pa.RecordBatch]:
+    """One part's batches, checked, in the types of `schema`, of at most `batch_size` rows."""
+    there = set(part.names())
+    columns = [name for name in schema.names if name in there]
+    if not columns and not schema.names:
+        return
+    row = 1
+    for raw in part.batches(columns, batch_size, schema):
+        arrays = []
+        for field in schema:
+            if field.name not in there:
+                arrays.append(pa.nulls(raw.num_rows, field.type))
+                continue
+            column = raw.column(field.name)
+            where = f"{part.location.name}, column '{field.name}'"
+            check_text(column, where, row)
+            array = conform_array(column, field.type, where, row)
+            check_finite(field.name, array, where, row)
+            arrays.append(array)
+        row += raw.num_rows
+        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        for start in range(0, batch.num_rows, batch_size):
+            yield batch.slice(start, batch_size)
+
+
+def read_table(path: PathLike, columns: Sequence[str] | None = None, *, allow_empty: bool = False) -> pa.Table:
+    """Read a whole table into memory; see `iter_batches` for the parameters and what is raised."""
+    batches = list(iter_batches(path, columns, allow_empty=allow_empty))
+    if batches:
+        return pa.Table.from_batches(batches)
+    parts = open_parts(path)
+    return settled_schema(parts, column_names(parts) if columns is None else columns).empty_table()

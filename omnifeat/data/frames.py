@@ -1,0 +1,113 @@
+"""Tables of other libraries: in as Arrow, out as the library's own type."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from omnifeat.data.checks import check_finite, check_text
+from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width
+from omnifeat.errors import DataError, SettingError
+
+__all__ = ["as_table", "like_input"]
+
+
+def _library(data: object) -> str:
+    return type(data).__module__.split(".", 1)[0]
+
+
+def as_table(data: Any) -> pa.Table:
+    """A table of any kind as Arrow, in the types of the schema (see `omnifeat.data.conform`), rows in the same order.
+
+    Parameters
+    ----------
+    data
+        Arrow table or record batch, pandas or Polars DataFrame, mapping of column name to values, or a path.
+
+    Raises
+    ------
+    DataError
+        The path cannot be read, text is not UTF-8, a vector has the wrong width or holds NaN or infinity, or the
+        columns have several lengths. A table without rows is returned as it is.
+    SettingError
+        `data` is none of these.
+    """
+    if isinstance(data, str | os.PathLike):
+        from omnifeat.data.files import read_table
+
+        return read_table(data, allow_empty=True)
+    try:
+        table = _arrow(data)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        raise DataError(f"the table cannot be brought to Arrow: {' '.join(str(error).split())}") from error
+    columns, fields = [], []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        where = f"the table, column '{field.name}'"
+        width = first_width(field.name, column.chunks) if needs_width(field.name, field.type) else None
+        target = conformed_type(field.name, field.type, width)
+        chunks, row = [], 1
+        for chunk in column.chunks:
+            check_text(chunk, where, row)
+            chunks.append(conform_array(chunk, target, where, row))
+            check_finite(field.name, chunks[-1], where, row)
+            row += len(chunk)
+        columns.append(pa.chunked_array(chunks, type=target))
+        fields.append(pa.field(field.name, target))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=table.schema.metadata))
+
+
+def _arrow(data: Any) -> pa.Table:
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if _library(data) == "pandas" and hasattr(data, "iloc") and hasattr(data, "columns"):
+        odd = [name for name in data.columns if not isinstance(name, str)]
+        if odd:
+            raise DataError(f"the DataFrame has a column named {odd[0]!r}: column names must be text")
+        return pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
+    if _library(data) == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
+        return data.to_arrow()
+    if isinstance(data, Mapping):
+        return pa.table(dict(data))
+    raise SettingError(
+        "a table must be an Arrow table or record batch, a pandas or Polars DataFrame, a mapping of columns or a "
+        f"path, not {type(data).__name__}"
+    )
+
+
+def like_input(table: pa.Table, original: Any) -> Any:
+    """The table in the library of `original`: pandas with the original's index, Polars, or Arrow for all else.
+
+    Parameters
+    ----------
+    table
+        Result with the rows of `original` in their order.
+    original
+        What the caller gave.
+
+    Raises
+    ------
+    DataError
+        `original` is a pandas DataFrame with another number of rows, so that its index does not fit.
+    """
+    library = _library(original)
+    if library == "pandas" and hasattr(original, "iloc"):
+        if len(original) != table.num_rows:
+            raise DataError(
+                f"the result has {table.num_rows} rows, but the DataFrame it belongs to has {len(original)}"
+            )
+        frame = table.to_pandas()
+        frame.index = original.index
+        for name in frame.columns:  # columns that came in go out as they came, dtypes and all
+            if name in original.columns:
+                frame[name] = original[name]
+        return frame
+    if library == "polars":
+        import polars
+
+        return polars.from_arrow(table)
+    return table

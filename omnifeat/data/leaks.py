@@ -1,0 +1,153 @@
+"""Look for held-out pairs in what an entity brings along: its engaged queries.
+
+An entity's `engaged_queries` are part of its input. If they hold a query of the development or test part, the pair to
+be predicted stands in the input, and what is measured is worth nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.problems import Problem, ProblemList
+from omnifeat.data.relations import IdStore
+from omnifeat.data.schema import ENTITY_TABLES
+from omnifeat.data.splits import HashSplit, TimeSplit, split_key
+from omnifeat.errors import DataError
+
+__all__ = ["add_leaks"]
+
+_TABLES = {table: entity_type for entity_type, (table, _) in ENTITY_TABLES.items() if entity_type != "query"}
+
+
+def add_leaks(dataset: Dataset, store: IdStore, problems: ProblemList) -> None:
+    """Add a problem for each engaged query that the recorded split holds out.
+
+    - Split by a hash of the query: every engaged query whose text falls in the development or test part.
+    - Split by time: every engaged query that the log has for the entity, and first has at or after the start of the
+      development part.
+    - Split by a hash of another column: every engaged query that the log has for the entity in held-out rows alone.
+
+    Raises
+    ------
+    DataError
+        `dataset.json` records no split, or the log lacks what the split needs.
+    """
+    split = dataset.info.split
+    if split is None:
+        raise DataError(f"{dataset.path} records no split in dataset.json, so that no leak can be told: record one")
+    tables = [table for table in _TABLES if dataset.has_column(table, "engaged_queries")]
+    if not tables:
+        return
+    by_text = isinstance(split, HashSplit) and split.column == "query"
+    if not by_text:
+        _store_log(dataset, store, split)
+    for table in tables:
+        if isinstance(split, HashSplit) and by_text:
+            _add_by_text(dataset, table, split, problems)
+        else:
+            _add_by_log(dataset, table, store, split, problems)
+
+
+def _engaged(dataset: Dataset, table: str) -> list[str]:
+    dataset.require(table, "id", "engaged_queries")
+    return ["id", "engaged_queries"]
+
+
+def _flat(batch: pa.RecordBatch) -> tuple[np.ndarray, pa.Array]:
+    """Row of each engaged query in the batch, and its text; nulls are left out."""
+    lists = batch.column("engaged_queries")
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(batch.num_rows), lengths)
+    texts = lists.flatten()
+    there = pc.is_valid(texts)
+    return rows[there.to_numpy(zero_copy_only=False)], texts.filter(there)
+
+
+def _add_by_text(dataset: Dataset, table: str, split: HashSplit, problems: ProblemList) -> None:
+    first_row = 1
+    for batch in dataset.batches(table, _engaged(dataset, table)):
+        rows, texts = _flat(batch)
+        parts = split.assign(pa.table({split.column: texts}))
+        held_out = np.flatnonzero(pc.not_equal(parts, "train").to_numpy(zero_copy_only=False))
+        shown = []
+        for place in held_out[: problems.most].tolist():
+            row = int(rows[place])
+            found = batch.column("id")[row].as_py()
+            query, part = texts[place].as_py(), parts[place].as_py()
+            shown.append(
+                _leak(dataset, table, first_row + row, found, query, f"whose text the split puts in its {part} part")
+            )
+        problems.add_all(shown, len(held_out))
+        first_row += batch.num_rows
+
+
+def _store_log(dataset: Dataset, store: IdStore, split: HashSplit | TimeSplit) -> None:
+    """The log's pairs, each with whether the split holds its row out."""
+    columns = list(dict.fromkeys(["query", "entity_id", "entity_type", split.column]))
+    dataset.require("engagements", *columns)
+    for batch in dataset.batches("engagements", columns):
+        if isinstance(split, TimeSplit):
+            # the gap before the development part is not held out: what it holds was known by then
+            held_out = pc.greater_equal(batch.column(split.column), pa.scalar(split.development_from))
+        else:
+            held_out = pc.is_in(split.assign(batch), pa.array(["development", "test"]))
+        store.insert(
+            "log",
+            {
+                "entity_type": batch.column("entity_type"),
+                "entity_id": batch.column("entity_id"),
+                "query_key": _keys(batch.column("query")),
+                "held_out": held_out,
+            },
+        )
+    store.query(
+        "CREATE TABLE held_out AS SELECT entity_type, entity_id, query_key FROM log "
+        "GROUP BY ALL HAVING bool_and(held_out)"
+    )
+
+
+def _add_by_log(
+    dataset: Dataset, table: str, store: IdStore, split: HashSplit | TimeSplit, problems: ProblemList
+) -> None:
+    name = f"engaged_{table}"
+    first_row = 1
+    for batch in dataset.batches(table, _engaged(dataset, table)):
+        rows, texts = _flat(batch)
+        columns = {
+            "row": pa.array(rows + first_row),
+            "id": batch.column("id").take(pa.array(rows)),
+            "query": texts,
+            "query_key": _keys(texts),
+        }
+        store.insert(name, columns)
+        first_row += batch.num_rows
+    leaks = (
+        f"FROM {name} e JOIN held_out h ON h.entity_id = e.id AND h.query_key = e.query_key "
+        f"WHERE h.entity_type = '{_TABLES[table]}'"
+    )
+    count = store.query(f"SELECT count(*) {leaks}")[0][0]
+    why = "which the log has for it in held-out rows alone"
+    if isinstance(split, TimeSplit):
+        since = f"{split.development_from:%Y-%m-%d %H:%M}"
+        why = f"which the log has for it only from {since} on, the development part's start"
+    shown = [
+        _leak(dataset, table, row, found, query, why)
+        for row, found, query in store.query(f"SELECT row, id, query {leaks} ORDER BY row, query LIMIT {problems.most}")
+    ]
+    problems.add_all(shown, count)
+
+
+def _leak(dataset: Dataset, table: str, row: int, found: str, query: str, why: str) -> Problem:
+    message = (
+        f"{dataset.place(table)}, row {row} (id '{found}'): the engaged query '{query}', {why}, leaks: leave it out"
+    )
+    return Problem("leak", table, "engaged_queries", row, found, message)
+
+
+def _keys(texts: pa.Array) -> pa.Array:
+    encoded = texts.dictionary_encode()
+    keys = pa.array([split_key(text) for text in encoded.dictionary.to_pylist()], pa.string())
+    return keys.take(encoded.indices)
