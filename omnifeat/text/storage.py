@@ -1,0 +1,146 @@
+"""Vocabularies on disk: `ngrams.safetensors` beside `ngrams.json`, no pickle."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from omnifeat.errors import EncoderError, OutputError
+
+__all__ = ["DEFINITION", "read_vocabularies", "write_vocabularies"]
+
+# Names the definition of tokens and hashes; a change to either must change it, as saved hashes lose their meaning.
+DEFINITION = "omnifeat-ngrams-1"
+_FORMAT_VERSION = 1
+_TENSORS = "ngrams.safetensors"
+_SETTINGS = "ngrams.json"
+
+
+def write_vocabularies(
+    folder: str | os.PathLike[str],
+    hashes: Mapping[str, npt.NDArray[np.uint64]],
+    fingerprint: str,
+    unicode_version: str,
+) -> None:
+    """Write the hashes of each kind; each file is put in place when whole, the settings last.
+
+    Raises
+    ------
+    OutputError
+        The folder can't be written.
+    """
+    settings = {
+        "format_version": _FORMAT_VERSION,
+        "definition": DEFINITION,
+        "sizes": {kind: len(values) for kind, values in hashes.items()},
+        "unicode_version": unicode_version,
+        "fingerprint": fingerprint,
+    }
+    contents = {
+        _TENSORS: safetensors.numpy.save(dict(hashes)),
+        _SETTINGS: (json.dumps(settings, indent=2) + "\n").encode(),
+    }
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            beside = target / f".{name}.partial-{os.getpid()}"
+            try:
+                beside.write_bytes(content)
+                beside.replace(target / name)
+            finally:
+                beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The n-gram vocabularies cannot be written to {target}: {error.strerror or error}; "
+            "choose a folder that can be written and has room."
+        ) from error
+
+
+def read_vocabularies(
+    folder: str | os.PathLike[str], kinds: Sequence[str]
+) -> tuple[dict[str, npt.NDArray[np.uint64]], Callable[[str], None]]:
+    """Read and check what `write_vocabularies` wrote.
+
+    Returns
+    -------
+    tuple
+        The hashes (uint64) of each kind, and a function that raises `EncoderError` for any fingerprint other than
+        the saved one.
+
+    Raises
+    ------
+    EncoderError
+        A file is missing, unreadable, of another version, or not what was saved.
+    """
+    settings_path = Path(folder) / _SETTINGS
+    tensors_path = Path(folder) / _TENSORS
+    settings = _read_settings(settings_path, kinds)
+    try:
+        tensors = safetensors.numpy.load(tensors_path.read_bytes())
+    except OSError as error:
+        raise _missing(tensors_path, error) from error
+    except safetensors.SafetensorError as error:
+        raise _changed(tensors_path, f"is not a safetensors file ({error})") from error
+    if sorted(tensors) != sorted(kinds):
+        raise _changed(tensors_path, f"holds {sorted(tensors)} where {sorted(kinds)} are expected")
+    for kind in kinds:
+        values = tensors[kind]
+        if values.dtype != np.uint64 or values.shape != (settings["sizes"][kind],):
+            raise _changed(
+                tensors_path,
+                f"has '{kind}' as {values.dtype} of shape {values.shape} "
+                f"where uint64 of shape ({settings['sizes'][kind]},) is expected",
+            )
+        if len(np.unique(values)) != len(values) or (values == 0).any():
+            raise _changed(tensors_path, f"has '{kind}' with a token that is zero or stands twice")
+
+    def check(fingerprint: str) -> None:
+        if fingerprint != settings["fingerprint"]:
+            raise _changed(
+                tensors_path,
+                f"has fingerprint {fingerprint[:12]} where {_SETTINGS} says {settings['fingerprint'][:12]}",
+            )
+
+    return tensors, check
+
+
+def _read_settings(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_bytes())
+    except OSError as error:
+        raise _missing(path, error) from error
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise _changed(path, "is not JSON") from error
+    if not isinstance(settings, dict):
+        raise _changed(path, "is not a JSON object")
+    version, definition = settings.get("format_version"), settings.get("definition")
+    if version != _FORMAT_VERSION or definition != DEFINITION:
+        raise EncoderError(
+            f"{path} is of format {version!r} and definition {definition!r} where {_FORMAT_VERSION} and "
+            f"{DEFINITION!r} are read; use the version of omnifeat that saved it, or fit the tokenizer again."
+        )
+    sizes, fingerprint = settings.get("sizes"), settings.get("fingerprint")
+    if (
+        not isinstance(fingerprint, str)
+        or not isinstance(sizes, dict)
+        or not all(isinstance(sizes.get(kind), int) for kind in kinds)
+    ):
+        raise _changed(path, "lacks the sizes of the vocabularies or their fingerprint")
+    return settings
+
+
+def _missing(path: Path, error: OSError) -> EncoderError:
+    return EncoderError(
+        f"{path} cannot be read ({error.strerror or error}); give a folder that a tokenizer was saved to."
+    )
+
+
+def _changed(path: Path, what: str) -> EncoderError:
+    return EncoderError(f"{path} {what}; it was changed or damaged after saving, so copy or fit the tokenizer again.")
