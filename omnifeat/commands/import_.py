@@ -1,0 +1,195 @@
+"""`omnifeat import`: dataset folders from public datasets and from one's own tables."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from omnifeat.commands.console import JsonOption, OverwriteOption, report, result_table
+from omnifeat.errors import SettingError
+
+if TYPE_CHECKING:
+    from omnifeat.data.splits import HashSplit, TimeSplit
+    from omnifeat.importers.sources import ImportResult
+
+app = typer.Typer(
+    help="Make a dataset folder from a public dataset or from tables of yours.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Dataset folder to write.")]
+Test = Annotated[float, typer.Option("--test", help="Fraction of the query texts held out for testing.")]
+Development = Annotated[float, typer.Option("--development", help="Fraction of the query texts held out for tuning.")]
+Salt = Annotated[str, typer.Option("--salt", help="Text mixed into the hash: another salt, another split.")]
+
+
+@app.command()
+def icecat(
+    source: Annotated[Path, typer.Argument(help="Folder with 1.json.zip, 2.json.zip, ... and the CSV of ratings.")],
+    out: Out,
+    raters: Annotated[
+        bool, typer.Option("--raters", help="Take the individual ratings, a judgment per rater, where there are any.")
+    ] = False,
+    drop_unknown: Annotated[
+        bool, typer.Option("--drop-unknown", help="Leave out, and count, ratings of products not in the catalogue.")
+    ] = False,
+    pairs: Annotated[
+        str,
+        typer.Option("--pairs", help="Training pairs: 'titles' makes pseudo-queries from the catalogue, or 'none'."),
+    ] = "titles",
+    pairs_per_product: Annotated[
+        int, typer.Option("--pairs-per-product", help="Pseudo-queries per product, at most.")
+    ] = 6,
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the pseudo-queries.")] = 0,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import Icecat products and people's ratings; make training pairs from the catalogue."""
+    from omnifeat.importers.icecat import import_icecat
+
+    result = import_icecat(
+        source, out, raters=raters, drop_unknown=drop_unknown, pairs=pairs, pairs_per_product=pairs_per_product,
+        test=test, development=development, salt=salt, seed=seed, overwrite=overwrite,
+    )  # fmt: skip
+    _report(result, as_json)
+
+
+@app.command()
+def emojibase(
+    source: Annotated[Path, typer.Argument(help="Folder with LANGUAGE/data.json.gz and meta/groups.json.")],
+    out: Out,
+    languages: Annotated[
+        str | None,
+        typer.Option("--languages", help="Languages, such as en,de; titles are in the first. All if not given."),
+    ] = None,
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import emoji as pins, their search tags as queries, their groups as interests."""
+    from omnifeat.importers.emojibase import import_emojibase
+
+    chosen = None if languages is None else [part.strip() for part in languages.split(",") if part.strip()]
+    result = import_emojibase(
+        source, out, languages=chosen, test=test, development=development, salt=salt, overwrite=overwrite
+    )
+    _report(result, as_json)
+
+
+def _file(table: str) -> object:
+    return typer.Option(f"--{table.replace('_', '-')}", help=f"File of {table}.")
+
+
+@app.command()
+def table(
+    out: Out,
+    pins: Annotated[Path | None, _file("pins")] = None,
+    products: Annotated[Path | None, _file("products")] = None,
+    queries: Annotated[Path | None, _file("queries")] = None,
+    engagements: Annotated[Path | None, _file("engagements")] = None,
+    boards: Annotated[Path | None, _file("boards")] = None,
+    saves: Annotated[Path | None, _file("saves")] = None,
+    judgments: Annotated[Path | None, _file("judgments")] = None,
+    impressions: Annotated[Path | None, _file("impressions")] = None,
+    interests: Annotated[Path | None, _file("interests")] = None,
+    query_interests: Annotated[Path | None, _file("query_interests")] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="TABLE.COLUMN=SOURCE, such as pins.title=name; may be repeated.")
+    ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="TABLE.COLUMN=VALUE for all rows, such as engagements.action=click."),
+    ] = None,
+    split: Annotated[Literal["none", "hash", "time"], typer.Option("--split", help="How to split.")] = "none",
+    split_column: Annotated[
+        str | None, typer.Option("--split-column", help="Column to split by: query (hash) or timestamp (time).")
+    ] = None,
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    development_from: Annotated[
+        str | None, typer.Option("--development-from", help="Time split: first day, as 2024-03-01.")
+    ] = None,
+    test_from: Annotated[str | None, typer.Option("--test-from", help="Time split: first day, as 2024-03-15.")] = None,
+    gap_days: Annotated[float, typer.Option("--gap-days", help="Time split: days left out before each part.")] = 0,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the dataset; that of the folder if not given.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the data, to be recorded.")] = "not stated",
+    list_separator: Annotated[
+        str, typer.Option("--list-separator", help="Between items of a list in a text column.")
+    ] = "|",
+    time_unit: Annotated[
+        Literal["s", "ms", "us"], typer.Option("--time-unit", help="What times written as numbers count since 1970.")
+    ] = "s",
+    drop_extra: Annotated[
+        bool, typer.Option("--drop-extra", help="Leave out columns that are neither known nor mapped.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import CSV, JSONL, Parquet or Arrow files, with columns mapped by options."""
+    from omnifeat.importers.tables import import_table
+
+    given = {
+        "pins": pins, "products": products, "queries": queries, "engagements": engagements, "boards": boards,
+        "saves": saves, "judgments": judgments, "impressions": impressions, "interests": interests,
+        "query_interests": query_interests,
+    }  # fmt: skip
+    result = import_table(
+        {table: path for table, path in given.items() if path is not None},
+        out,
+        mapping=_pairs_of("--map", mapping or []),
+        constants=_pairs_of("--set", constants or []),
+        split=_split(split, split_column, development, test, salt, development_from, test_from, gap_days),
+        name=name,
+        licence=licence,
+        list_separator=list_separator,
+        time_unit=time_unit,
+        keep_extra=not drop_extra,
+        overwrite=overwrite,
+    )
+    _report(result, as_json)
+
+
+def _pairs_of(option: str, values: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for value in values:
+        target, equals, given = value.partition("=")
+        target = target.strip()
+        if not equals or not given:
+            raise SettingError(f"{option} {value} does not read TABLE.COLUMN=VALUE, such as pins.title=name.")
+        if target in pairs:
+            raise SettingError(f"{option} names '{target}' twice; name it once.")
+        pairs[target] = given
+    return pairs
+
+
+def _split(
+    method: str, column: str | None, development: float, test: float, salt: str,
+    development_from: str | None, test_from: str | None, gap_days: float,
+) -> "HashSplit | TimeSplit | None":  # fmt: skip
+    from omnifeat.importers.splitting import hash_split, time_split
+
+    if method == "hash":
+        return hash_split(column=column or "query", salt=salt, development=development, test=test)
+    if method == "time":
+        return time_split(
+            column=column or "timestamp", development_from=development_from, test_from=test_from, gap_days=gap_days
+        )
+    return None
+
+
+def _report(result: "ImportResult", as_json: bool) -> None:
+    shown = result_table(["table", "rows"], [(name, f"{rows:,}") for name, rows in result.counts.items()])
+    report(
+        {"path": str(result.path), "counts": result.counts, "notes": result.notes},
+        as_json,
+        [f"Wrote {result.path}", shown, *result.notes],
+    )
