@@ -1,0 +1,1 @@
+"""Query, entity and compatibility encoders."""

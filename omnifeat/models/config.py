@@ -1,0 +1,383 @@
+"""Settings of the encoders: keyword-only frozen dataclasses that go to JSON and back.
+
+`preset(name)` gives one of three sizes: `tiny` (tests), `small` (two CPU cores, minutes) and `paper` (the paper's
+numbers, GPU). `fitted_to(config, schemas)` fills in what only the data knows: which vectors there are, how wide.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pyarrow as pa
+
+from omnifeat.data.schema import is_vector_list, vector_width
+from omnifeat.errors import DataError, SettingError
+
+__all__ = [
+    "PRESETS",
+    "TEXT_FIELDS",
+    "EncoderConfig",
+    "EntityConfig",
+    "QueryConfig",
+    "fitted_to",
+    "preset",
+]
+
+# Text columns of pins and products (section 3.3); `board_titles` and `engaged_queries` are lists.
+TEXT_FIELDS = (
+    "title",
+    "description",
+    "caption",
+    "board_titles",
+    "engaged_queries",
+    "link_domain",
+    "brand",
+    "color",
+    "material",
+    "product_type",
+)
+# Vector columns that are looked for in the data unless `EntityConfig.continuous` names others.
+CONTINUOUS_FIELDS = ("pinsage", "itemsage", "image_embedding")
+
+
+def _check(condition: bool, name: str, must_be: str, value: object) -> None:
+    if not condition:
+        raise SettingError(f"The '{name}' setting must be {must_be}; got {value!r} instead.")
+
+
+def _is_int(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+class _Settings:
+    """JSON round trip shared by the dataclasses below."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as JSON values (tuples become lists, integer keys text)."""
+        return {f.name: _to_json(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Settings from JSON values; a key that is missing takes its default.
+
+        Raises
+        ------
+        SettingError
+            A key is unknown, or a value is not what the setting must be.
+        """
+        if not isinstance(values, Mapping):
+            raise SettingError(f"{cls.__name__} must be given as a mapping of settings; got {values!r} instead.")
+        known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for key in values:
+            if key not in known:
+                raise SettingError(f"{cls.__name__} has no setting {key!r}; the settings are {', '.join(known)}.")
+        return cls(**{key: cls._from_json(key, value) for key, value in values.items()})
+
+    @classmethod
+    def _from_json(cls, key: str, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, _Settings):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryConfig(_Settings):
+    """Settings of the query encoder (section 3.4.1).
+
+    Parameters
+    ----------
+    model
+        `"scratch"` builds a small DistilBERT with a WordPiece vocabulary trained on the data; anything else is the
+        folder or the hub name of a pretrained Hugging Face encoder.
+    pooling
+        `"cls"`: the last layer's first token, as in the paper; `"mean"`: mean over the tokens that are not padding.
+    max_length
+        Word pieces kept of a query, special tokens included; the paper's reference keeps 64.
+    prefix
+        Text put before each query; some pretrained encoders ask for one (multilingual E5: `"query: "`).
+    projection
+        `"linear"`: a randomly initialised linear layer. `"identity-init"`: starts as the identity, where `dim` equals
+        the hidden width (so that an untrained encoder equals the pretrained one), else as a semi-orthogonal matrix.
+    trainable_layers
+        None trains all; n trains the projection and the top n transformer layers and freezes the rest, word
+        embeddings included; 0 trains the projection alone.
+    dropout
+        None leaves the backbone's own settings; a number is used for hidden states and attention.
+    hidden, layers, heads, vocab_size
+        Shape of the encoder built from scratch; not used with a pretrained one.
+    """
+
+    model: str = "scratch"
+    pooling: str = "cls"
+    max_length: int = 64
+    prefix: str = ""
+    projection: str = "linear"
+    trainable_layers: int | None = None
+    dropout: float | None = None
+    hidden: int = 128
+    layers: int = 2
+    heads: int = 4
+    vocab_size: int = 16_000
+
+    def __post_init__(self) -> None:
+        _check(
+            isinstance(self.model, str) and self.model != "", "query.model", "a folder, a name or 'scratch'", self.model
+        )
+        _check(self.pooling in ("cls", "mean"), "query.pooling", "'cls' or 'mean'", self.pooling)
+        _check(isinstance(self.prefix, str), "query.prefix", "a text", self.prefix)
+        choices = ("linear", "identity-init")
+        _check(self.projection in choices, "query.projection", "'linear' or 'identity-init'", self.projection)
+        # [CLS], one word piece, [SEP]
+        _check(_is_int(self.max_length, 3), "query.max_length", "an integer of 3 or more", self.max_length)
+        layers = self.trainable_layers
+        must_be = "an integer of 0 or more, or null for all"
+        _check(layers is None or _is_int(layers, 0), "query.trainable_layers", must_be, layers)
+        if self.dropout is not None:
+            _check_share("query.dropout", self.dropout)
+        for name, least in (("hidden", 1), ("layers", 1), ("heads", 1), ("vocab_size", 10)):
+            value = getattr(self, name)
+            _check(_is_int(value, least), f"query.{name}", f"an integer of {least} or more", value)
+        _check(self.hidden % self.heads == 0, "query.hidden", f"a multiple of query.heads ({self.heads})", self.hidden)
+
+
+def _check_share(name: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    _check(is_number and 0 <= float(value) < 1, name, "a number from 0 up to, not including, 1", value)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityConfig(_Settings):
+    """Settings of the pin-and-product encoder (section 3.4.2). Defaults are the paper's, except where stated.
+
+    Parameters
+    ----------
+    trigrams, words, bigrams
+        Largest sizes of the three n-gram vocabularies.
+    hash_rows, text_dim, hashes, hash_seed
+        Table of the hash embedding: `hash_rows x text_dim`, and the number of hash functions with the seed that they
+        are derived from.
+    hidden
+        Widths of the hidden layers; with the output layer these make the paper's three-layer MLP.
+    text_fields
+        Text columns whose tokens are summed. Leave one out for an ablation.
+    max_engaged_queries, max_board_titles
+        How many of an entity's list are used, from the front; None uses all.
+    continuous
+        Vector columns and their widths. Left empty, it is filled from the data when training starts.
+    text_pooling
+        `"sum"` of the token embeddings as in the paper, `"mean"`, or `"sqrt"` (sum over the root of the count).
+    dropout
+        Dropout after each hidden layer.
+    """
+
+    trigrams: int = 64_000
+    words: int = 200_000
+    bigrams: int = 1_000_000
+    hash_rows: int = 100_000
+    text_dim: int = 256
+    hashes: int = 2
+    hash_seed: int = 240_416_260
+    hidden: tuple[int, ...] = (1024, 1024)
+    text_fields: tuple[str, ...] = TEXT_FIELDS
+    max_engaged_queries: int | None = 20
+    max_board_titles: int | None = 10
+    continuous: dict[str, int] = field(default_factory=dict)
+    text_pooling: str = "sum"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("trigrams", 0),
+            ("words", 0),
+            ("bigrams", 0),
+            ("hash_rows", 1),
+            ("text_dim", 1),
+            ("hashes", 1),
+            ("hash_seed", 0),
+        ):
+            value = getattr(self, name)
+            _check(_is_int(value, least), f"entity.{name}", f"an integer of {least} or more", value)
+        widths_fit = isinstance(self.hidden, tuple) and all(_is_int(width, 1) for width in self.hidden)
+        _check(widths_fit, "entity.hidden", "a list of widths of 1 or more", self.hidden)
+        for name in ("max_engaged_queries", "max_board_titles"):
+            value = getattr(self, name)
+            must_be = "an integer of 0 or more, or null for all"
+            _check(value is None or _is_int(value, 0), f"entity.{name}", must_be, value)
+        fields_fit = isinstance(self.text_fields, tuple) and all(isinstance(name, str) for name in self.text_fields)
+        _check(fields_fit, "entity.text_fields", "a list of column names", self.text_fields)
+        distinct = len(set(self.text_fields)) == len(self.text_fields)
+        _check(distinct, "entity.text_fields", "a list of distinct column names", self.text_fields)
+        continuous_fit = isinstance(self.continuous, dict) and all(_is_int(w, 1) for w in self.continuous.values())
+        _check(continuous_fit, "entity.continuous", "a mapping of column name to width", self.continuous)
+        pooling_fits = self.text_pooling in ("sum", "mean", "sqrt")
+        _check(pooling_fits, "entity.text_pooling", "'sum', 'mean' or 'sqrt'", self.text_pooling)
+        _check_share("entity.dropout", self.dropout)
+
+    @property
+    def continuous_width(self) -> int:
+        """Sum of the widths of the continuous features."""
+        return sum(self.continuous.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(_Settings):
+    """Settings of a whole model.
+
+    Parameters
+    ----------
+    dim
+        Width of all embeddings.
+    query, entity
+        Settings of the two learned encoders.
+    compatibility
+        Vector columns of existing embeddings that queries are made compatible with (section 3.4.3).
+    compatibility_widths
+        Widths of those columns. Left empty, it is filled from the data when training starts.
+    matryoshka
+        Prefix width -> weight of the prefixes that are trained too; empty trains the full width alone.
+    temperature_start
+        Temperature at the start of training (0.07 in the paper's reference).
+    """
+
+    dim: int = 256
+    query: QueryConfig = field(default_factory=QueryConfig)
+    entity: EntityConfig = field(default_factory=EntityConfig)
+    compatibility: tuple[str, ...] = ("pinsage", "itemsage")
+    compatibility_widths: dict[str, int] = field(default_factory=dict)
+    matryoshka: dict[int, float] = field(default_factory=dict)
+    temperature_start: float = 0.07
+
+    def __post_init__(self) -> None:
+        _check(_is_int(self.dim, 2), "dim", "an integer of 2 or more", self.dim)
+        _check(isinstance(self.query, QueryConfig), "query", "settings of the query encoder", self.query)
+        _check(isinstance(self.entity, EntityConfig), "entity", "settings of the entity encoder", self.entity)
+        names_fit = isinstance(self.compatibility, tuple) and all(isinstance(n, str) for n in self.compatibility)
+        _check(names_fit, "compatibility", "a list of column names", self.compatibility)
+        for name, width in self.compatibility_widths.items():
+            _check(name in self.compatibility, "compatibility_widths", "given for columns in compatibility", name)
+            _check(_is_int(width, 1), f"compatibility_widths.{name}", "an integer of 1 or more", width)
+        for prefix, weight in self.matryoshka.items():
+            in_range = _is_int(prefix, 1) and prefix <= self.dim
+            _check(in_range, "matryoshka", f"given for prefix widths from 1 to dim ({self.dim})", prefix)
+            positive = isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+            _check(positive, f"matryoshka.{prefix}", "a weight above 0", weight)
+        start = self.temperature_start
+        is_number = isinstance(start, int | float) and not isinstance(start, bool)
+        _check(is_number and start >= 0.01, "temperature_start", "a number of 0.01 or more", start)
+
+    @classmethod
+    def _from_json(cls, key: str, value: Any) -> Any:
+        if key == "query" and not isinstance(value, QueryConfig):
+            return QueryConfig.from_dict(value)
+        if key == "entity" and not isinstance(value, EntityConfig):
+            return EntityConfig.from_dict(value)
+        if key == "matryoshka" and isinstance(value, Mapping):
+            return {_prefix_width(width): weight for width, weight in value.items()}
+        return super()._from_json(key, value)
+
+
+def _prefix_width(text: object) -> int:
+    # JSON has text keys only
+    if not str(text).isdecimal():
+        raise SettingError(f"The 'matryoshka' setting must map prefix widths to weights; got the width {text!r}.")
+    return int(str(text))
+
+
+PRESETS: dict[str, EncoderConfig] = {
+    "tiny": EncoderConfig(
+        dim=32,
+        query=QueryConfig(hidden=32, layers=1, heads=2, vocab_size=2_000, max_length=24),
+        entity=EntityConfig(
+            trigrams=4_000,
+            words=4_000,
+            bigrams=4_000,
+            hash_rows=2_000,
+            text_dim=32,
+            hidden=(64, 64),
+            text_pooling="sqrt",
+        ),
+    ),
+    "small": EncoderConfig(
+        dim=128,
+        query=QueryConfig(hidden=128, layers=2, heads=4, vocab_size=16_000, max_length=32),
+        entity=EntityConfig(
+            trigrams=32_000, words=50_000, bigrams=100_000, hash_rows=50_000, text_dim=128, hidden=(256, 256)
+        ),
+    ),
+    "paper": EncoderConfig(dim=256, query=QueryConfig(model="distilbert-base-multilingual-cased")),
+}
+
+
+def preset(name: str) -> EncoderConfig:
+    """Settings named `tiny`, `small` or `paper`.
+
+    Raises
+    ------
+    SettingError
+        There is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise SettingError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def fitted_to(config: EncoderConfig, schemas: Mapping[str, pa.Schema]) -> EncoderConfig:
+    """Settings with the widths of the vectors that the entity tables hold.
+
+    `entity.continuous` is filled only where it is empty: with `pinsage`, `itemsage` and `image_embedding` (an
+    `image_embeddings` list counts as one), as far as a table has them. `compatibility` is reduced to the columns that
+    a table has. Called once, when training starts; an encoder that is trained keeps what was found.
+
+    Parameters
+    ----------
+    config
+        Settings to complete.
+    schemas
+        Table name (`pins`, `products`) -> its Arrow schema, vectors as fixed-size lists.
+
+    Raises
+    ------
+    DataError
+        Two tables hold the same vector in two widths, or a column that the settings name is in no table.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for table, schema in schemas.items():
+        for column in schema:
+            name = column.name
+            if is_vector_list(column.type):
+                if name != "image_embeddings":
+                    continue
+                name = "image_embedding"
+            width = vector_width(column.type)
+            if width < 0:
+                continue
+            if name in found and found[name][0] != width:
+                raise DataError(
+                    f"Column '{name}' is {found[name][0]} wide in table '{found[name][1]}' and {width} wide in table "
+                    f"'{table}'; give both tables vectors of one width."
+                )
+            found[name] = (width, table)
+    for name, width in config.entity.continuous.items():
+        if name not in found:
+            raise DataError(f"The settings name the vector column '{name}', which is in none of {', '.join(schemas)}.")
+        if found[name][0] != width:
+            raise DataError(
+                f"Column '{name}' of table '{found[name][1]}' is {found[name][0]} wide; the settings say {width}."
+            )
+    continuous = config.entity.continuous or {n: found[n][0] for n in CONTINUOUS_FIELDS if n in found}
+    compatibility = tuple(name for name in config.compatibility if name in found)
+    return dataclasses.replace(
+        config,
+        entity=dataclasses.replace(config.entity, continuous=continuous),
+        compatibility=compatibility,
+        compatibility_widths={name: found[name][0] for name in compatibility},
+    )

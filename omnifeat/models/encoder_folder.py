@@ -1,0 +1,296 @@
+"""The folder of a frozen encoder: written whole, read back with every file checked.
+
+    config.json          settings, the query backbone's own, SHA-256 of each file, fingerprint, notes
+    model.safetensors    all weights
+    query_tokenizer/     the query tokenizer, as Hugging Face writes it
+    ngrams/              the n-gram vocabularies
+    README.md            the model card; the one file that may be edited
+
+Nothing else is needed to load it: no pretrained folder, no hub. Nothing in it is pickled.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from omnifeat import __version__
+from omnifeat.errors import EncoderError, SettingError
+from omnifeat.models.config import EncoderConfig
+from omnifeat.models.model_card import model_card
+from omnifeat.models.omni import OmniModel
+from omnifeat.models.query import QueryTokenizer, query_encoder_from_settings
+from omnifeat.text import NgramTokenizer
+
+__all__ = ["EncoderParts", "fingerprint_of", "parts_of_model", "read_encoder", "write_encoder"]
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+TOKENIZER_FOLDER = "query_tokenizer"
+NGRAMS_FOLDER = "ngrams"
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderParts:
+    """A whole encoder in memory.
+
+    Attributes
+    ----------
+    model
+        The weights, in evaluation mode.
+    query_tokenizer, ngrams
+        The two tokenizers, loaded from `files`.
+    files
+        Tokenizer files by path within the folder, byte for byte as they are stored.
+    settings
+        What makes the model besides weights: `encoder`, `query_backbone`, `ngram_ids`.
+    training, metrics
+        What is told about how it was made, for people; no part of the fingerprint.
+    fingerprint
+        SHA-256 over weights, settings and tokenizer files, in hex.
+    """
+
+    model: OmniModel
+    query_tokenizer: QueryTokenizer
+    ngrams: NgramTokenizer
+    files: dict[str, bytes]
+    settings: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    fingerprint: str
+
+    def with_notes(self, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> "EncoderParts":
+        """The same encoder with other notes.
+
+        Raises
+        ------
+        SettingError
+            They hold something that JSON does not.
+        """
+        try:
+            json.dumps([training, metrics], allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"Notes on training and metrics must be plain JSON values ({error}).") from error
+        return dataclasses.replace(self, training=dict(training), metrics=dict(metrics))
+
+
+def fingerprint_of(weights: Mapping[str, torch.Tensor], settings: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
+    """SHA-256 in hex over weights (name, dtype, shape, bytes), settings and files, each in sorted order."""
+    digest = hashlib.sha256(f"omnifeat encoder {FORMAT_VERSION}\n".encode())
+    digest.update(_canonical(settings))
+    for name in sorted(weights):
+        array = weights[name].detach().cpu().contiguous().numpy()
+        little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"\n{name} {array.dtype.name} {list(array.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8).data)
+    for path in sorted(files):
+        digest.update(f"\n{path} {len(files[path])}\n".encode())
+        digest.update(files[path])
+    return digest.hexdigest()
+
+
+def parts_of_model(
+    model: OmniModel,
+    query_tokenizer: QueryTokenizer,
+    ngrams: NgramTokenizer,
+    *,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> EncoderParts:
+    """Parts of a trained model. The tokenizers are written out and read back, so that a later load finds the same.
+
+    The weights are copied, in float32: training can go on.
+
+    Raises
+    ------
+    SettingError
+        `training` or `metrics` hold something that JSON does not.
+    """
+    config = model.config
+    if config.query.model != "scratch":
+        # where the folder lay on the machine that trained it is nobody's concern
+        name = Path(config.query.model).name if Path(config.query.model).exists() else config.query.model
+        values = config.to_dict()
+        values["query"]["model"] = name
+        config = EncoderConfig.from_dict(values)
+    with TemporaryDirectory() as folder:
+        query_tokenizer.save(Path(folder) / TOKENIZER_FOLDER)
+        ngrams.save(Path(folder) / NGRAMS_FOLDER)
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()
+        }
+        loaded_tokenizer, loaded_ngrams = _load_tokenizers(Path(folder), config)
+    settings: dict[str, Any] = {
+        "encoder": config.to_dict(),
+        "query_backbone": model.query.backbone_settings(),
+        "ngram_ids": ngrams.size,
+    }
+    copy = _empty_model(settings)
+    copy.load_state_dict(model.state_dict())
+    parts = EncoderParts(
+        model=copy,
+        query_tokenizer=loaded_tokenizer,
+        ngrams=loaded_ngrams,
+        files=files,
+        settings=settings,
+        training={},
+        metrics={},
+        fingerprint=fingerprint_of(copy.state_dict(), settings, files),
+    )
+    return parts.with_notes(training, metrics)
+
+
+def write_encoder(parts: EncoderParts, folder: Path) -> None:
+    """Write all files into `folder`, which must exist and should be one that is renamed when whole."""
+    for relative, content in parts.files.items():
+        path = folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    # one copy of each tensor: safetensors refuses weights that share memory
+    weights = {name: tensor.cpu().contiguous().clone() for name, tensor in parts.model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    hashes = {relative: hashlib.sha256(content).hexdigest() for relative, content in parts.files.items()}
+    hashes[WEIGHTS_FILE] = _file_hash(folder / WEIGHTS_FILE)
+    config: dict[str, Any] = {
+        "library_name": "omnifeat",
+        "format_version": FORMAT_VERSION,
+        "omnifeat_version": __version__,
+        "fingerprint": parts.fingerprint,
+        "settings": parts.settings,
+        "files": dict(sorted(hashes.items())),
+        "training": parts.training,
+        "metrics": parts.metrics,
+    }
+    config["checksum"] = hashlib.sha256(_canonical(config)).hexdigest()
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # safetensors lets the owner alone read what it writes
+    shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+    config_of_model = EncoderConfig.from_dict(parts.settings["encoder"])
+    card = model_card(config_of_model, parts.fingerprint, parts.training, parts.metrics)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def read_encoder(folder: Path) -> EncoderParts:
+    """Read and check an encoder folder.
+
+    Raises
+    ------
+    EncoderError
+        It is no encoder folder, it was written by a newer omnifeat, or a file of it is missing or was changed after
+        it was saved; the message names the file.
+    """
+    config = _read_config(folder)
+    settings: dict[str, Any] = config["settings"]
+    files: dict[str, bytes] = {}
+    for relative, expected in config["files"].items():
+        path = folder / relative
+        if not path.is_file():
+            raise EncoderError(f"The encoder '{folder}' lacks the file '{relative}'; fetch the encoder again.")
+        if relative == WEIGHTS_FILE:
+            found = _file_hash(path)
+        else:
+            files[relative] = path.read_bytes()
+            found = hashlib.sha256(files[relative]).hexdigest()
+        if found != expected:
+            raise _changed(folder, relative)
+    encoder_config = EncoderConfig.from_dict(settings["encoder"])
+    model = _empty_model(settings)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise EncoderError(
+            f"The weights '{WEIGHTS_FILE}' of the encoder '{folder}' do not fit its settings; fetch the encoder again."
+        ) from error
+    query_tokenizer, ngrams = _load_tokenizers(folder, encoder_config)
+    fingerprint = fingerprint_of(model.state_dict(), settings, files)
+    if fingerprint != config["fingerprint"]:
+        raise EncoderError(
+            f"The encoder '{folder}' has the fingerprint {fingerprint[:12]}, and its '{CONFIG_FILE}' says "
+            f"{str(config['fingerprint'])[:12]}; fetch the encoder again."
+        )
+    return EncoderParts(
+        model=model,
+        query_tokenizer=query_tokenizer,
+        ngrams=ngrams,
+        files=files,
+        settings=settings,
+        training=config["training"],
+        metrics=config["metrics"],
+        fingerprint=fingerprint,
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise EncoderError(
+            f"'{folder}' is no encoder folder: it has no file '{CONFIG_FILE}'; "
+            "give the folder that `omnifeat train` wrote."
+        )
+    try:
+        config = json.loads(path.read_bytes().decode("utf-8"))
+    except ValueError as error:
+        raise _changed(folder, CONFIG_FILE) from error
+    if not isinstance(config, dict) or "format_version" not in config or "checksum" not in config:
+        raise EncoderError(
+            f"'{folder}' is no encoder folder: its '{CONFIG_FILE}' is not one that omnifeat wrote, or was changed; "
+            "give the folder that `omnifeat train` wrote."
+        )
+    checksum = config.pop("checksum")
+    if checksum != hashlib.sha256(_canonical(config)).hexdigest():
+        raise _changed(folder, CONFIG_FILE)
+    if config["format_version"] != FORMAT_VERSION:
+        raise EncoderError(
+            f"The encoder '{folder}' has format version {config['format_version']}, and this omnifeat ({__version__}) "
+            f"reads version {FORMAT_VERSION}; install the omnifeat that wrote it ({config.get('omnifeat_version')})."
+        )
+    return config
+
+
+def _changed(folder: Path, relative: str) -> EncoderError:
+    return EncoderError(
+        f"The file '{relative}' of the encoder '{folder}' was changed after it was saved; "
+        "fetch or train the encoder again."
+    )
+
+
+def _empty_model(settings: Mapping[str, Any]) -> OmniModel:
+    """A model of these settings whose weights mean nothing yet, in evaluation mode; random state is left alone."""
+    config = EncoderConfig.from_dict(settings["encoder"])
+    with torch.random.fork_rng(devices=[]):
+        query = query_encoder_from_settings(config.query, config.dim, settings["query_backbone"])
+        model = OmniModel(config, query, int(settings["ngram_ids"]))
+    return model.eval().requires_grad_(False)
+
+
+def _load_tokenizers(folder: Path, config: EncoderConfig) -> tuple[QueryTokenizer, NgramTokenizer]:
+    return QueryTokenizer.load(folder / TOKENIZER_FOLDER, config.query), NgramTokenizer.load(folder / NGRAMS_FOLDER)
+
+
+def _canonical(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether a text that is no folder could be a name on the hub: `owner/name`, and no path of this machine."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", text) is not None and not Path(text).parent.is_dir()

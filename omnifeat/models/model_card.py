@@ -1,0 +1,89 @@
+"""The model card of a frozen encoder: `README.md`, for people and for the hub."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from omnifeat.models.config import EncoderConfig
+
+__all__ = ["model_card"]
+
+_TEMPLATE = """---
+library_name: omnifeat
+pipeline_tag: sentence-similarity
+tags:
+- omnifeat
+- search
+- embeddings
+- learning-to-rank
+---
+
+# Search encoder
+
+Queries, pins and products in one space of {dim} dimensions. Frozen: its fingerprint is
+
+    {fingerprint}
+
+```python
+from omnifeat.frozen import FrozenEncoder
+
+encoder = FrozenEncoder.from_pretrained("path/of/this/folder")
+queries = encoder.encode_queries(["red shoes"])     # float32 (1, {dim}), unit length
+entities = encoder.encode_entities("pins.parquet")  # float32 (rows, {dim}), unit length
+```
+
+## What it reads
+
+- Queries: {query}.
+- Text of entities: {text_fields}.
+- Vectors of entities: {continuous}.
+- Compatible with: {compatibility}.
+- Matryoshka prefixes: {matryoshka}.
+
+## Measured
+
+{metrics}
+
+## Data and training
+
+{training}
+
+## Settings
+
+```json
+{settings}
+```
+"""
+
+
+def model_card(config: EncoderConfig, fingerprint: str, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Markdown with the front matter that the hub reads: what it reads, data, settings, measured recall."""
+    widths = config.entity.continuous
+    prefixes = sorted(config.matryoshka)
+    source = (
+        "an encoder trained from scratch" if config.query.model == "scratch" else f"started from {config.query.model}"
+    )
+    return _TEMPLATE.format(
+        dim=config.dim,
+        fingerprint=fingerprint,
+        query=f"{source}, {config.query.pooling} pooling, at most {config.query.max_length} word pieces",
+        text_fields=", ".join(config.entity.text_fields) or "none",
+        continuous=", ".join(f"{name} ({width})" for name, width in widths.items()) or "none",
+        compatibility=", ".join(config.compatibility_widths) or "none",
+        matryoshka=", ".join(map(str, prefixes)) or "none",
+        metrics=_listing(metrics) or "Nothing was measured when this encoder was saved.",
+        training=_listing(training) or "Nothing was noted when this encoder was saved.",
+        settings=json.dumps(config.to_dict(), indent=2, ensure_ascii=False),
+    )
+
+
+def _listing(values: Mapping[str, Any], depth: int = 0) -> str:
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines.append(f"{'  ' * depth}- {key}:")
+            lines.append(_listing(value, depth + 1))
+        else:
+            text = f"{value:.6g}" if isinstance(value, float) else str(value)
+            lines.append(f"{'  ' * depth}- {key}: {text}")
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,239 @@
+"""The query encoder: a transformer's last layer, pooled, projected, normalised (section 3.4.1).
+
+Shape legend: B queries, L word pieces, H hidden width of the transformer, D embedding width.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, DistilBertConfig
+from transformers.utils import logging
+
+from omnifeat.errors import EncoderError, SettingError
+from omnifeat.models.compatibility import semi_orthogonal
+from omnifeat.models.config import QueryConfig
+from omnifeat.models.query_tokenizer import QueryTokenizer, normalise_query
+from omnifeat.models.wordpiece import train_wordpiece
+
+__all__ = [
+    "QueryEncoder",
+    "QueryTokenizer",
+    "build_query_encoder",
+    "make_query_tokenizer",
+    "normalise_query",
+    "query_encoder_from_settings",
+    "train_wordpiece",
+]
+
+SCRATCH = "scratch"
+# Names under which the families of Hugging Face encoders keep their dropout rates.
+_DROPOUT_SETTINGS = (
+    "dropout",
+    "attention_dropout",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "embedding_dropout",
+    "mlp_dropout",
+)
+# Settings of a backbone that say where it came from or which library wrote it, not what it computes.
+_PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+
+
+class QueryEncoder(nn.Module):
+    """Word pieces -> `(B, dim)` of unit length.
+
+    Parameters
+    ----------
+    backbone
+        Any Hugging Face encoder whose output has `last_hidden_state`.
+    config
+        Settings of the query encoder.
+    dim
+        Width of the embedding.
+
+    Raises
+    ------
+    SettingError
+        `config.trainable_layers` is more than the backbone has, or `config.max_length` is more than it can take.
+    """
+
+    def __init__(self, backbone: nn.Module, config: QueryConfig, dim: int) -> None:
+        super().__init__()
+        # The pooler of BERT's pre-training plays no part here; left in, it would be a weight that nothing trains.
+        if getattr(backbone, "pooler", None) is not None:
+            setattr(backbone, "pooler", None)  # noqa: B010 - torch's types don't know that a module may go
+        settings: Any = backbone.config
+        longest = getattr(settings, "max_position_embeddings", None)
+        if isinstance(longest, int) and 0 < longest < config.max_length:
+            raise SettingError(
+                f"The 'query.max_length' setting must be at most {longest}, the longest input of '{config.model}'; got "
+                f"{config.max_length} instead."
+            )
+        self.backbone = backbone
+        self.pooling = config.pooling
+        self.projection = nn.Linear(int(settings.hidden_size), dim)
+        if config.projection == "identity-init":
+            with torch.no_grad():
+                self.projection.weight.copy_(semi_orthogonal(dim, int(settings.hidden_size), seed=0))
+                self.projection.bias.zero_()
+        self._frozen: list[nn.Module] = []
+        if config.trainable_layers is not None:
+            self._freeze(config.trainable_layers)
+
+    def _freeze(self, trainable_layers: int) -> None:
+        """Freeze the backbone but for its top layers; gradients then stop at the lowest trainable one."""
+        layers = _transformer_layers(self.backbone)
+        if trainable_layers > len(layers):
+            raise SettingError(
+                f"The 'query.trainable_layers' setting must be at most {len(layers)}, the layers that the encoder has; "
+                f"got {trainable_layers} instead."
+            )
+        trainable = layers[len(layers) - trainable_layers :]
+        self.backbone.requires_grad_(False)
+        for layer in trainable:
+            layer.requires_grad_(True)
+        inside = {module for layer in trainable for module in layer.modules()}
+        # A container of a trainable layer must still pass `train` on, so only modules without one are listed.
+        self._frozen = [
+            module
+            for module in self.backbone.modules()
+            if module not in inside and not any(child in inside for child in module.modules())
+        ]
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; frozen layers stay in evaluation mode: dropout there would blur fixed features."""
+        super().train(mode)
+        for module in self._frozen:
+            module.training = False
+        return self
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embeddings `(B, dim)` of unit length of `input_ids` and `attention_mask`, both int64 `(B, L)`."""
+        hidden_BLH: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "cls":
+            pooled_BH = hidden_BLH[:, 0]
+        else:
+            mask_BL1 = attention_mask.unsqueeze(-1).to(hidden_BLH.dtype)
+            pooled_BH = (hidden_BLH * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1).clamp(min=1)
+        return nn.functional.normalize(self.projection(pooled_BH), dim=-1)
+
+    def backbone_settings(self) -> dict[str, Any]:
+        """The backbone's own configuration as JSON values: enough to build it again, with nothing of where it was."""
+        settings: dict[str, Any] = self.backbone.config.to_dict()  # type: ignore[union-attr, operator]
+        return {key: value for key, value in settings.items() if key not in _PROVENANCE}
+
+
+def _transformer_layers(backbone: nn.Module) -> list[nn.Module]:
+    """Transformer layers from the lowest to the top: the longest list of modules in any Hugging Face encoder."""
+    lists = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
+    longest: list[nn.Module] = []
+    for layers in lists:
+        if len(layers) > len(longest):
+            longest = list(layers)
+    return longest
+
+
+def make_query_tokenizer(config: QueryConfig, texts: Iterable[str] = ()) -> QueryTokenizer:
+    """The pretrained encoder's tokenizer, or a WordPiece tokenizer trained on `texts` where the model is `"scratch"`.
+
+    Raises
+    ------
+    EncoderError
+        The pretrained tokenizer cannot be loaded.
+    DataError
+        There is no text to train on.
+    """
+    return train_wordpiece(texts, config) if config.model == SCRATCH else QueryTokenizer.pretrained(config)
+
+
+def build_query_encoder(config: QueryConfig, dim: int, tokenizer: QueryTokenizer) -> QueryEncoder:
+    """A query encoder at the start of training: pretrained weights, or a DistilBERT of random ones.
+
+    Raises
+    ------
+    EncoderError
+        The folder or the hub name cannot be loaded, or lacks weights.
+    SettingError
+        See `QueryEncoder`.
+    """
+    if config.model != SCRATCH:
+        return QueryEncoder(_pretrained_backbone(config), config, dim)
+    dropout = 0.1 if config.dropout is None else config.dropout
+    settings = DistilBertConfig(
+        vocab_size=tokenizer.vocabulary,
+        max_position_embeddings=config.max_length,
+        dim=config.hidden,
+        hidden_dim=4 * config.hidden,
+        n_layers=config.layers,
+        n_heads=config.heads,
+        dropout=dropout,
+        attention_dropout=dropout,
+        pad_token_id=tokenizer.padding_id,
+    )
+    return QueryEncoder(AutoModel.from_config(settings), config, dim)
+
+
+def query_encoder_from_settings(config: QueryConfig, dim: int, backbone_settings: Mapping[str, Any]) -> QueryEncoder:
+    """A query encoder whose backbone is built from its stored settings; its weights are still to be loaded.
+
+    Raises
+    ------
+    EncoderError
+        The settings are not those of an encoder that the installed `transformers` knows.
+    """
+    settings = dict(backbone_settings)
+    model_type = settings.pop("model_type", None)
+    try:
+        backbone = AutoModel.from_config(AutoConfig.for_model(model_type, **settings), dtype=torch.float32)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EncoderError(
+            f"The installed transformers cannot build a query encoder of type {model_type!r} ({error}); install the "
+            "version that the encoder was trained with."
+        ) from error
+    return QueryEncoder(backbone, config, dim)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar, and without its report on the pooler, which is not used here."""
+    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if progress_bar:
+            logging.enable_progress_bar()
+
+
+def _pretrained_backbone(config: QueryConfig) -> nn.Module:
+    try:
+        settings = AutoConfig.from_pretrained(config.model)
+        if config.dropout is not None:
+            for name in _DROPOUT_SETTINGS:
+                if hasattr(settings, name):
+                    setattr(settings, name, config.dropout)
+        # float32 whatever the file holds: half-precision weights don't train, and don't run everywhere
+        with _quiet():
+            backbone, report = AutoModel.from_pretrained(
+                config.model, config=settings, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise EncoderError(
+            f"No query encoder can be loaded from '{config.model}' ({reason}); give the folder or the hub name of a "
+            "Hugging Face encoder, or 'scratch' to train one from nothing."
+        ) from error
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise EncoderError(
+            f"The query encoder '{config.model}' lacks {len(missing)} of its weights, '{missing[0]}' first; give a "
+            "folder whose weight file is complete."
+        )
+    result: nn.Module = backbone
+    return result

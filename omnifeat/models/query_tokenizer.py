@@ -1,0 +1,160 @@
+"""Query text -> word-piece ids, with the tokenizer that belongs to the query encoder.
+
+Shape legend: B queries, L word pieces of the longest query in a batch.
+"""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from omnifeat.errors import DataError, EncoderError
+from omnifeat.models.config import QueryConfig
+
+__all__ = ["QueryTokenizer", "normalise_query", "pad_batch", "query_list"]
+
+
+def normalise_query(text: str) -> str:
+    """Trimmed text in NFKC, each run of white space one blank. Letter case is left to the tokenizer."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def query_list(texts: Any) -> Sequence[str]:
+    """Any column of text (list, NumPy, pandas, Polars, Arrow) as a list of str.
+
+    Raises
+    ------
+    DataError
+        A row is null, empty or no text; the first such row is named.
+    """
+    if isinstance(texts, str):
+        raise DataError(f"Queries must come as a list; got the single text {texts!r}, so write [{texts!r}].")
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        queries = texts.to_pylist()
+    elif hasattr(texts, "tolist"):  # NumPy and pandas
+        queries = texts.tolist()
+    else:
+        queries = list(texts)
+    for row, text in enumerate(queries):
+        if not isinstance(text, str):
+            missing = text is None or (isinstance(text, float) and math.isnan(text))  # pandas writes null as NaN
+            found = "null" if missing else f"{text!r}, which is no text"
+            raise DataError(f"Row {row} of the queries is {found}; give every row a text.")
+        if not text or text.isspace():
+            raise DataError(f"Row {row} of the queries is empty; give every row a text.")
+        if not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise DataError(f"Row {row} of the queries is not valid Unicode ({text!r}); mend the text.") from error
+    return queries
+
+
+def pad_batch(sequences: Sequence[Sequence[int]], padding_id: int) -> dict[str, Tensor]:
+    """Id sequences as `input_ids` and `attention_mask`, int64 `(B, L)`, padded on the right to the longest."""
+    longest = max((len(sequence) for sequence in sequences), default=0)
+    input_ids_BL = torch.full((len(sequences), longest), padding_id, dtype=torch.long)
+    attention_mask_BL = torch.zeros((len(sequences), longest), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        input_ids_BL[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+        attention_mask_BL[row, : len(sequence)] = 1
+    return {"input_ids": input_ids_BL, "attention_mask": attention_mask_BL}
+
+
+class QueryTokenizer:
+    """A Hugging Face tokenizer with the query's normalisation, prefix and length limit.
+
+    Parameters
+    ----------
+    tokenizer
+        Any tokenizer of `transformers`.
+    max_length
+        Word pieces kept, special tokens included.
+    prefix
+        Text put before every query, after normalisation.
+    """
+
+    def __init__(self, tokenizer: Any, *, max_length: int, prefix: str = "") -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.prefix = prefix
+
+    @classmethod
+    def pretrained(cls, config: QueryConfig) -> Self:
+        """The tokenizer of the pretrained encoder that `config.model` names, a folder or a hub name.
+
+        Raises
+        ------
+        EncoderError
+            It cannot be loaded.
+        """
+        return cls.load(config.model, config)
+
+    @classmethod
+    def load(cls, folder: str | Path, config: QueryConfig) -> Self:
+        """A tokenizer from its Hugging Face files.
+
+        Raises
+        ------
+        EncoderError
+            The files are missing or cannot be read.
+        """
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise EncoderError(
+                f"No tokenizer can be loaded from '{folder}' ({_first_line(error)}); give a folder or a hub name that "
+                "holds Hugging Face tokenizer files."
+            ) from error
+        if len(tokenizer) == 0 or tokenizer.pad_token_id is None:
+            raise EncoderError(
+                f"The tokenizer of '{folder}' has no padding token or no vocabulary; give an encoder with its own "
+                "tokenizer files (tokenizer.json)."
+            )
+        return cls(tokenizer, max_length=config.max_length, prefix=config.prefix)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of word-piece ids."""
+        return len(self.tokenizer)
+
+    @property
+    def padding_id(self) -> int:
+        """Id that pads short queries."""
+        return int(self.tokenizer.pad_token_id)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Word-piece ids of each text, special tokens included, cut at `max_length`."""
+        if len(texts) == 0:
+            return []
+        prepared = [self.prefix + normalise_query(text) for text in texts]
+        encoded = self.tokenizer(
+            prepared,
+            truncation=True,
+            max_length=self.max_length,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        sequences: list[list[int]] = encoded["input_ids"]
+        return sequences
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """One batch: `input_ids` and `attention_mask`, int64 `(B, L)`."""
+        return pad_batch(self.ids(texts), self.padding_id)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the files as Hugging Face lays them out; the folder is made if missing."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(str(folder))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
