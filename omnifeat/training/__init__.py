@@ -1,0 +1,1 @@
+"""Loss, frequency estimates, batches and the trainer."""

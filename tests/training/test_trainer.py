@@ -1,0 +1,339 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from worlds import write_world
+
+from omnifeat.data.dataset import Dataset
+from omnifeat.errors import OutputError, SettingError
+from omnifeat.frozen import FrozenEncoder
+from omnifeat.models.config import EncoderConfig, preset
+from omnifeat.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from omnifeat.training.encoding import QueryTable, encode_distinct_entities, encode_distinct_queries
+from omnifeat.training.optimizers import learning_rate_factor, make_optimizer
+from omnifeat.training.prepare import prepare_training_data
+from omnifeat.training.run import Progress
+from omnifeat.training.settings import TrainSettings, train_preset
+from omnifeat.training.trainer import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write_world(tmp_path_factory.mktemp("world") / "data")
+
+
+def tiny(**changes: object) -> TrainSettings:
+    return dataclasses.replace(train_preset("tiny"), device="cpu", **changes)  # type: ignore[arg-type]
+
+
+def with_query(**changes: object) -> EncoderConfig:
+    config = preset("tiny")
+    return dataclasses.replace(config, query=dataclasses.replace(config.query, **changes))  # type: ignore[arg-type]
+
+
+def test_training_learns_and_leaves_an_encoder_with_log_and_curve(world: Dataset, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    result = train(world, preset("tiny"), tiny(epochs=12, patience=None), tmp_path / "encoder", on_progress=seen.append)
+    losses = [point["loss"] for point in result.log.losses]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    # untrained, about ten of 48 pins are among the first ten
+    assert result.metrics["development_recall@10_mean"] > 0.7
+    assert [at.step for at in seen] == list(range(1, result.steps + 1))
+    assert seen[-1].steps == result.steps
+
+    encoder = FrozenEncoder.from_pretrained(result.path)
+    assert encoder.fingerprint == result.fingerprint
+    assert encoder.metrics == result.metrics
+    assert encoder.training["settings"]["batch_size"] == 64
+    vectors = encoder.encode_queries(["garden chairs", "red shoes"])
+    pins = encoder.encode_entities(
+        pa.table({"id": ["a", "b"], "title": ["garden chairs number 1", "red shoes number 0"]}), entity_type="pin"
+    )
+    assert (np.argmax(vectors @ pins.T, axis=1) == [0, 1]).all()
+
+    log = json.loads((result.run_folder / "training.json").read_text())
+    assert [point["loss"] for point in log["losses"]] == losses
+    assert log["fingerprint"] == result.fingerprint
+    assert (result.run_folder / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert list((result.run_folder / "tensorboard").iterdir())
+    assert latest_checkpoint(result.run_folder) is None
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_the_best_weights_are_restored(world: Dataset, tmp_path: Path) -> None:
+    result = train(world, preset("tiny"), tiny(steps=24, evaluate_every=4, patience=None), tmp_path / "encoder")
+    best = max(result.log.recalls, key=lambda point: (point["mean"], -point["step"]))
+    assert result.best_step == best["step"]
+    assert result.metrics == {f"development_recall@10_{k}": v for k, v in best.items() if k != "step"}
+
+
+def test_patience_stops_early(world: Dataset, tmp_path: Path) -> None:
+    # a learning rate this small gains nothing
+    settings = tiny(steps=50, learning_rate=1e-9, evaluate_every=2, patience=2)
+    result = train(world, preset("tiny"), settings, tmp_path / "encoder")
+    assert result.steps == 6
+    assert result.best_step == 2
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_a_resumed_run_equals_one_that_never_stopped(world: Dataset, tmp_path: Path, optimizer: str) -> None:
+    settings = tiny(
+        steps=12,
+        checkpoint_every=4,
+        evaluate_every=3,
+        patience=None,
+        optimizer=optimizer,
+        frequency="sketch",
+        sketch_width=2**10,
+        random_frequency="counted",
+        log_every=3,
+    )
+    whole = train(world, preset("tiny"), settings, tmp_path / "whole")
+
+    def kill(at: Progress) -> None:
+        if at.step == 10:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train(world, preset("tiny"), settings, tmp_path / "resumed", on_progress=kill)
+    assert not (tmp_path / "resumed").exists()
+    with pytest.raises(OutputError, match="holds checkpoints of an unfinished run; give --resume"):
+        train(world, preset("tiny"), settings, tmp_path / "resumed")
+    with pytest.raises(SettingError, match=r"other settings\.batch_size \(64, now 32\)"):
+        train(world, preset("tiny"), dataclasses.replace(settings, batch_size=32), tmp_path / "resumed", resume=True)
+    steps: list[int] = []
+    resumed = train(
+        world, preset("tiny"), settings, tmp_path / "resumed", resume=True, on_progress=lambda at: steps.append(at.step)
+    )
+    assert steps == [9, 10, 11, 12]  # from the checkpoint of step 8
+    assert resumed.log.losses == whole.log.losses
+    assert resumed.log.recalls == whole.log.recalls
+    assert resumed.fingerprint == whole.fingerprint
+
+
+def test_the_same_seed_gives_the_same_encoder_and_another_seed_another(world: Dataset, tmp_path: Path) -> None:
+    first, second, third = (
+        train(world, preset("tiny"), tiny(steps=3, seed=seed, evaluate_every=0), tmp_path / name)
+        for name, seed in (("first", 5), ("second", 5), ("third", 6))
+    )
+    assert first.fingerprint == second.fingerprint
+    assert first.fingerprint != third.fingerprint
+    assert first.metrics == {}
+
+
+def test_the_random_numbers_of_the_caller_are_left_alone(world: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    train(world, preset("tiny"), tiny(steps=2, evaluate_every=0), tmp_path / "encoder")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bfloat16_trains(world: Dataset, tmp_path: Path) -> None:
+    result = train(world, preset("tiny"), tiny(steps=6, mixed_precision="bf16", evaluate_every=6), tmp_path / "encoder")
+    assert np.isfinite(result.loss)
+    assert "development_recall@10_mean" in result.metrics
+
+
+def test_without_a_split_all_is_trained_on(tmp_path: Path) -> None:
+    dataset = write_world(tmp_path / "data", split=False, products=False)
+    result = train(dataset, preset("tiny"), tiny(steps=2), tmp_path / "encoder")
+    assert result.metrics == {}
+    assert result.log.recalls == []
+    assert (result.run_folder / "training_curve.png").exists()
+
+
+def test_a_loss_that_is_no_number_is_said(world: Dataset, tmp_path: Path) -> None:
+    settings = tiny(steps=50, learning_rate=1e30, clip_norm=None, evaluate_every=0)
+    with pytest.raises(SettingError, match=r"is no number any more in step \d+; train with a lower learning rate"):
+        train(world, preset("tiny"), settings, tmp_path / "encoder")
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_what_is_there_is_not_replaced_unasked(world: Dataset, tmp_path: Path) -> None:
+    out, settings = tmp_path / "encoder", tiny(steps=1, evaluate_every=0)
+    first = train(world, preset("tiny"), settings, out)
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="is there already; give another folder, or --overwrite"):
+            train(world, preset("tiny"), settings, out, resume=resume)
+    again = train(world, preset("tiny"), tiny(steps=1, seed=9, evaluate_every=0), out, overwrite=True)
+    assert FrozenEncoder.from_pretrained(out).fingerprint == again.fingerprint != first.fingerprint
+
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    (precious / "cat.png").write_bytes(b"cat")
+    with pytest.raises(OutputError, match="is there and is no encoder folder"):
+        train(world, preset("tiny"), settings, precious, overwrite=True)
+    assert (precious / "cat.png").read_bytes() == b"cat"
+
+
+def test_a_target_below_a_file_is_refused_at_once(world: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        train(world, preset("tiny"), tiny(), tmp_path / "file" / "encoder")
+
+
+def test_held_out_queries_are_in_no_pair_and_no_suggestion(world: Dataset) -> None:
+    data = prepare_training_data(world, preset("tiny"))
+    split = world.info.split
+    assert split is not None
+    parts = split.assign(pa.table({"query": data.catalogue.queries, "timestamp": [None] * len(data.catalogue.queries)}))
+    assert set(parts.to_pylist()) == {"train"}
+    assert {pairs.name for pairs in data.pair_sets} == {"pins", "products", "products_offsite", "queries"}
+    assert set(data.vectors) == {("pin", "pinsage"), ("product", "itemsage")}
+
+
+def test_entities_without_an_existing_embedding_are_left_out_of_its_task(world: Dataset) -> None:
+    data = prepare_training_data(world, preset("tiny"))
+    task = next(task for task in data.tasks if task.name == "pins/pinsage")
+    present = data.present(task)
+    assert present is not None
+    np.testing.assert_array_equal(present, np.arange(48) % 5 != 0)
+    assert data.negatives_catalogue(task) == present.sum()
+
+
+def test_query_batches_equal_the_tokenizer(world: Dataset) -> None:
+    data = prepare_training_data(world, preset("tiny"))
+    texts = ["red shoes", "a much longer query about garden chairs", "", "cake"]
+    table = QueryTable.prepare(texts, data.query_tokenizer)
+    rows = np.array([1, 3, 0, 1])
+    expected = data.query_tokenizer([texts[row] for row in rows])
+    input_ids, mask = table.padded(rows)
+    torch.testing.assert_close(input_ids, expected["input_ids"])
+    torch.testing.assert_close(mask, expected["attention_mask"])
+
+
+def test_distinct_rows_are_encoded_once_and_stand_where_they_were_asked_for(
+    world: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omnifeat.models.omni import build_model
+
+    data = prepare_training_data(world, preset("tiny"))
+    model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
+    rows = np.array([4, 0, 4, 7, 0])
+    sizes: list[int] = []
+    model.query.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    model.entity.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    with torch.no_grad():
+        vectors = encode_distinct_queries(model, data.queries, rows, CPU)
+        assert sizes == [3]
+        one_by_one = torch.cat([model.query(*data.queries.padded(rows[i : i + 1])) for i in range(len(rows))])
+        torch.testing.assert_close(vectors, one_by_one)
+
+        table = data.entities["pin"]
+        exclude = np.array([0, -1, 1, -1, -1])  # entity 4 without one and without the other engaged query
+        sizes.clear()
+        vectors = encode_distinct_entities(model, table, rows, exclude, CPU)
+        assert sizes == [4]
+        for row, (entity, query) in enumerate(zip(rows, exclude, strict=True)):
+            torch.testing.assert_close(
+                vectors[row], model.entity(table.inputs(np.array([entity]), np.array([query])))[0]
+            )
+
+
+def test_a_pair_does_not_see_its_own_query_among_the_engaged_ones(world: Dataset) -> None:
+    data = prepare_training_data(world, preset("tiny"))
+    table, queries = data.entities["pin"], data.catalogue.queries.to_pylist()
+    # pin0's engaged queries are "red shoes ideas" and "red shoes cheap"
+    engaged = [q for q in ("red shoes ideas", "red shoes cheap") if q in queries]
+    assert engaged  # at least one is in the train part
+    index = data.exclude_query["pin"][queries.index(engaged[0])]
+    assert table.engaged_query_texts[int(index)].as_py() == engaged[0]
+    with_all, without = table.inputs(np.array([0])), table.inputs(np.array([0]), np.array([index]))
+    assert len(without.ids) < len(with_all.ids)
+    # a query that is engaged with nothing excludes nothing
+    assert (data.exclude_query["pin"] >= -1).all()
+    assert data.exclude_query["pin"][queries.index(next(q for q in queries if q.endswith("old")))] == -1
+
+
+def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(world: Dataset, tmp_path: Path) -> None:
+    from omnifeat.models.omni import build_model
+
+    config = with_query(trainable_layers=0)
+    data = prepare_training_data(world, config)
+    model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
+    rows = np.arange(len(data.queries))[::-1].copy()
+    pooled = data.queries.with_pooled(model.query, CPU)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            encode_distinct_queries(model, pooled, rows, CPU), encode_distinct_queries(model, data.queries, rows, CPU)
+        )
+    result = train(world, config, tiny(steps=5), tmp_path / "encoder")
+    trained = result.model.query.backbone.state_dict()
+    start = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size, seed=0)
+    for name, weight in start.query.backbone.state_dict().items():
+        assert torch.equal(weight, trained[name]), name
+    assert not torch.equal(start.query.projection.weight, result.model.query.projection.weight)
+
+
+def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    factors = [learning_rate_factor(step, 100, 10) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == pytest.approx(1.0)
+    assert factors[10] == pytest.approx(1.0)
+    assert factors[55] == pytest.approx(0.5)  # half way from 10 to 100
+    assert factors[100] == pytest.approx(0.0, abs=1e-12)
+    # a warm-up longer than a tenth of the run is cut to it
+    assert learning_rate_factor(4, 50, 1_000) == pytest.approx(1.0)
+    assert learning_rate_factor(0, 1, 1_000) == pytest.approx(1.0)
+
+
+def test_a_pretrained_transformer_has_its_own_rate_and_gains_do_not_decay(world: Dataset) -> None:
+    from omnifeat.models.omni import build_model
+
+    data = prepare_training_data(world, preset("tiny"))
+    model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size)
+    settings = tiny(learning_rate=1e-3, query_learning_rate=1e-5)
+    assert {group["peak"] for group in make_optimizer(model, settings).param_groups} == {1e-3}  # from scratch
+    model.config = with_query(model="some-pretrained-encoder")
+    rate_of = {
+        id(p): (group["peak"], group["weight_decay"])
+        for group in make_optimizer(model, settings).param_groups
+        for p in group["params"]
+    }
+    assert {rate_of[id(p)][0] for p in model.query.backbone.parameters()} == {1e-5}
+    assert {rate_of[id(p)][0] for p in model.entity.parameters()} == {1e-3}
+    assert rate_of[id(model.query.projection.weight)] == (1e-3, 0.01)
+    assert rate_of[id(model.query.projection.bias)] == (1e-3, 0.0)
+    assert rate_of[id(model.log_temperature)] == (1e-3, 0.0)
+    assert len(rate_of) == len(list(model.parameters()))
+
+
+def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        save_checkpoint(tmp_path, step, {"value": torch.tensor(step)})
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-00000010.pt",
+        "step-00000015.pt",
+    ]
+    newest = latest_checkpoint(tmp_path)
+    assert newest is not None
+    assert load_checkpoint(newest)["value"] == 15
+    newest.write_bytes(newest.read_bytes()[:100])
+    with pytest.raises(SettingError, match=r"step-00000015\.pt' cannot be read; remove it"):
+        load_checkpoint(newest)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "'batch_size' setting must be at least 1. Got 0"),
+        ({"learning_rate": 0.0}, "'learning_rate' setting must be above 0"),
+        ({"optimizer": "sgd"}, "'optimizer' setting must be one of 'adamw', 'lamb'. Got 'sgd'"),
+        ({"sketch_width": 1000}, "'sketch_width' setting must be a power of two"),
+        ({"pair_weights": {"pins": 0}}, "'pair_weights' setting must be above 0 for every set. Got 0 for pins"),
+        ({"patience": 0}, "'patience' setting must be at least 1"),
+    ],
+)
+def test_wrong_settings(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        TrainSettings(**change)  # type: ignore[arg-type]
