@@ -1,0 +1,1 @@
+"""Recall, judged relevance and their intervals."""

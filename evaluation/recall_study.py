@@ -1,0 +1,360 @@
+"""A recall study: the trained encoder and its baselines on one dataset's pairs, with intervals and by groups.
+
+Shapes: Q queries, N entities, P pairs, S rows (systems) of the study.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
+from evaluation.pretrained import PretrainedEncoder
+from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
+from evaluation.run_rows import run_rows
+from evaluation.study_rows import ROWS, StudyRows
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.schema import ENTITY_TABLES
+from omnifeat.data.splits import SPLITS, split_rows
+from omnifeat.errors import DataError, SettingError
+from omnifeat.frozen import FrozenEncoder
+
+__all__ = ["GroupResult", "RecallSettings", "RecallStudy", "RowResult", "recall_studies"]
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+REFERENCE = "learned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallSettings:
+    """What a study measures.
+
+    Attributes
+    ----------
+    split
+        Part of the recorded split whose pairs are evaluated, or `all`.
+    rows
+        Names in `ROWS`; null for all that the input allows.
+    entity_types
+        `pin`, `product`, `query`; null for all that have pairs. Each has a corpus, and a study, of its own.
+    actions
+        Engagements that count; null for all.
+    by
+        Column of `engagements`, or else of `queries`, whose values make groups of pairs; null for none. The values of
+        a list are groups each, and `language` also means a column `languages`.
+    groups
+        Values of `by` that make groups, in this order; null for all.
+    ks
+        Cut-offs of recall; the first one is the main one.
+    corpus_size
+        Random entities in the corpus; null for the whole catalogue.
+    leave_out_other_positives
+        Whether the query's other positives do not count against the positive.
+    pretrained_fields
+        Columns of the text that the pretrained encoder sees of an entity.
+    resamples, level, seed
+        Of the bootstrap; the seed also draws the corpus and the random row.
+    """
+
+    split: str = "test"
+    rows: tuple[str, ...] | None = None
+    entity_types: tuple[str, ...] | None = None
+    actions: tuple[str, ...] | None = None
+    by: str | None = None
+    groups: tuple[str, ...] | None = None
+    ks: tuple[int, ...] = (10,)
+    corpus_size: int | None = None
+    leave_out_other_positives: bool = True
+    pretrained_fields: tuple[str, ...] = ("title", "description", "caption", "engaged_queries")
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_ks(self.ks)
+        if self.groups is not None and self.by is None:
+            raise SettingError("groups are named but not the column that makes them; give --by with --groups")
+        _choose("split", (self.split,), (*SPLITS, "all"))
+        _choose("row", self.rows or (), tuple(ROWS))
+        _choose("entity type", self.entity_types or (), tuple(ENTITY_TABLES))
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """Figures of one row on one group of pairs.
+
+    Attributes
+    ----------
+    recall
+        k -> Recall@k with its interval.
+    mean_reciprocal_rank
+        With its interval.
+    difference
+        Recall at the first k less that of the reference row, on the same resamples; null for the reference itself and
+        where it was not measured.
+    """
+
+    recall: dict[int, Interval]
+    mean_reciprocal_rank: Interval
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """All rows on one group of pairs; pairs and queries are counted once each."""
+
+    pairs: int
+    queries: int
+    rows: dict[str, RowResult]
+
+
+@dataclass(frozen=True)
+class RecallStudy:
+    """A study of one entity type: overall, and by group, the largest first or as chosen.
+
+    `grouped_by` is the table and column of the groups, such as `queries.languages`; `ranks` are of each row's pairs.
+    """
+
+    entity_type: str
+    corpus: int
+    overall: GroupResult
+    groups: dict[str, GroupResult]
+    grouped_by: str | None
+    ranks: dict[str, IntArray]
+    pairs: EvaluationPairs
+
+
+def recall_studies(
+    dataset: Dataset,
+    encoder: FrozenEncoder | None,
+    pretrained: PretrainedEncoder | None,
+    settings: RecallSettings,
+    on_row: Callable[[str], None] | None = None,
+    run: pa.Table | None = None,
+    run_columns: Sequence[str] = (),
+) -> list[RecallStudy]:
+    """One study for each entity type that has pairs in the split.
+
+    Parameters
+    ----------
+    dataset
+        Holds `engagements` and the entities' tables; its recorded split chooses the pairs.
+    encoder
+        Trained; null leaves its rows out.
+    pretrained
+        Not trained here; null leaves its rows out.
+    settings
+        What is measured.
+    on_row
+        Called with the name of each row before it is measured.
+    run, run_columns
+        Table of `query`, `entity_id` and scores, and its columns that become rows of the study beside the others.
+
+    Raises
+    ------
+    DataError
+        If a table or column that is needed is not there, or no pairs are left.
+    SettingError
+        If a row is asked for that the input does not allow.
+    """
+    engagements = _engagements(dataset, settings)
+    present = set(pc.unique(engagements["entity_type"]).to_pylist())
+    wanted = settings.entity_types or tuple(name for name in ENTITY_TABLES if name in present)
+    missing = [name for name in wanted if name not in present]
+    if missing or not wanted:
+        raise DataError(
+            f"{dataset.path} has no engagements with entity_type {', '.join(missing) or 'pin, product or query'} in "
+            f"split '{settings.split}'; check --split, --entity-type and --action"
+        )
+    studies = []
+    for entity_type in wanted:
+        rows = engagements.filter(pc.equal(engagements["entity_type"], entity_type))
+        studies.append(_study(dataset, entity_type, rows, encoder, pretrained, settings, on_row, run, run_columns))
+    return studies
+
+
+def _engagements(dataset: Dataset, settings: RecallSettings) -> pa.Table:
+    dataset.require("engagements", "query", "entity_id", "entity_type")
+    engagements = dataset.read("engagements")
+    if settings.split != "all":
+        if dataset.info.split is None:
+            raise DataError(
+                f"{dataset.path} records no split in dataset.json, so there is no part '{settings.split}'; import it "
+                "with a split, or give --split all"
+            )
+        engagements = split_rows(engagements, dataset.info.split, settings.split)
+    if settings.actions is not None:
+        dataset.require("engagements", "action")
+        engagements = engagements.filter(pc.is_in(engagements["action"], pa.array(settings.actions, pa.string())))
+    return engagements
+
+
+def _study(
+    dataset: Dataset,
+    entity_type: str,
+    engagements: pa.Table,
+    encoder: FrozenEncoder | None,
+    pretrained: PretrainedEncoder | None,
+    settings: RecallSettings,
+    on_row: Callable[[str], None] | None,
+    run: pa.Table | None,
+    run_columns: Sequence[str],
+) -> RecallStudy:
+    queries, positives = engagements["query"].to_pylist(), engagements["entity_id"].to_pylist()
+    pairs = EvaluationPairs.make(
+        queries,
+        positives,
+        _catalogue_ids(dataset, entity_type),
+        corpus_size=settings.corpus_size,
+        seed=settings.seed,
+    )
+    groups, grouped_by = _groups(dataset, engagements, pairs, settings.by, settings.groups)
+    entities = _entities(dataset, entity_type, pairs.entity_ids)
+    ranks: dict[str, IntArray] = {}
+    rows = StudyRows(
+        entity_type,
+        entities,
+        pairs.queries,
+        encoder=encoder,
+        pretrained=pretrained,
+        pretrained_fields=settings.pretrained_fields,
+        seed=settings.seed,
+    )
+    of_run = {} if run is None else {row.name: row for row in run_rows(run, run_columns, pairs)}
+    names = rows.names(settings.rows)
+    double = next((name for name in of_run if name in names), None)
+    if double is not None:
+        raise DataError(f"column '{double}' of the run has the name of a row of the study; rename the column")
+    for name in [*names, *of_run]:
+        if on_row is not None:
+            on_row(name)
+        ranks[name] = ranks_from_score_blocks(
+            (of_run[name] if name in of_run else rows.make(name)).blocks(len(pairs.queries)),
+            pairs,
+            leave_out_other_positives=settings.leave_out_other_positives,
+        )
+        logger.info("%s: Recall@%d %.4f", name, settings.ks[0], (ranks[name] <= settings.ks[0]).mean())
+    everything = np.ones(len(pairs.pair_queries), dtype=bool)
+    return RecallStudy(
+        entity_type,
+        pairs.corpus_count,
+        _measure(ranks, pairs, everything, settings),
+        {name: _measure(ranks, pairs, members, settings) for name, members in groups.items()},
+        grouped_by,
+        ranks,
+        pairs,
+    )
+
+
+def _catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
+    table, column = ENTITY_TABLES[entity_type]
+    dataset.require(table, column)
+    ids = dataset.read(table, [column])[column].cast(pa.string())
+    if entity_type == "query":  # a query may stand once per language
+        ids = pc.unique(ids)
+    return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+
+
+def _entities(dataset: Dataset, entity_type: str, ids: pa.StringArray) -> pa.Table:
+    """Rows of the entities, in the order of `ids`; only these are ever held."""
+    if entity_type == "query":
+        return pa.table({"id": ids, "title": ids})
+    batches = [
+        batch.filter(pc.is_in(batch.column("id"), ids)) for batch in dataset.batches(ENTITY_TABLES[entity_type][0])
+    ]
+    table = pa.Table.from_batches(batches)
+    order = pc.index_in(ids, table["id"].combine_chunks())
+    return table.take(order)
+
+
+def _groups(
+    dataset: Dataset, engagements: pa.Table, pairs: EvaluationPairs, by: str | None, chosen: tuple[str, ...] | None
+) -> tuple[dict[str, BoolArray], str | None]:
+    """Members bool (P,) of each group, the largest first or as chosen, and the table and column that tell them."""
+    if by is None:
+        return {}, None
+    source, table, column = _group_source(dataset, engagements, by)
+    place = {query: row for row, query in enumerate(pairs.queries)}
+    first = np.searchsorted(pairs.pair_queries, np.arange(len(pairs.queries) + 1))
+    ids = pairs.entity_ids.to_pylist()
+    named = zip(pairs.pair_queries.tolist(), pairs.pair_positives.tolist(), strict=True)
+    pair_row = {(query, ids[positive]): row for row, (query, positive) in enumerate(named)}
+    groups: dict[str, BoolArray] = {}
+    for record in source.to_pylist():
+        query, values = place.get(record["query"]), record[column]
+        if query is None or values is None:
+            continue
+        if table == "engagements":
+            rows = slice(pair_row[query, record["entity_id"]], pair_row[query, record["entity_id"]] + 1)
+        else:
+            rows = slice(first[query], first[query + 1])
+        for value in values if isinstance(values, list) else [values]:
+            groups.setdefault(str(value), np.zeros(len(pairs.pair_queries), dtype=bool))[rows] = True
+    names = chosen or sorted(groups, key=lambda name: (-int(groups[name].sum()), name))
+    unknown = next((name for name in names if name not in groups), None)
+    if unknown is not None:
+        raise DataError(
+            f"no evaluated pair has '{unknown}' in {table}.{column}; --groups may name {', '.join(sorted(groups))}"
+        )
+    return {name: groups[name] for name in names}, f"{table}.{column}"
+
+
+def _group_source(dataset: Dataset, engagements: pa.Table, by: str) -> tuple[pa.Table, str, str]:
+    """The rows, table and column that tell the groups: of the pair itself before its query's, lists before one value.
+
+    A list stands under the name asked for or under its plural: `language` also means `languages`.
+    """
+    plural = f"{by}s"
+    if by in engagements.column_names:
+        return engagements.select(["query", "entity_id", by]), "engagements", by
+    if plural in engagements.column_names:
+        return engagements.select(["query", "entity_id", plural]), "engagements", plural
+    for column in (plural, by):
+        if dataset.has_column("queries", column):
+            return dataset.read("queries", ["query", column]), "queries", column
+    known = sorted({*engagements.column_names} - {"query", "entity_id", "entity_type", "timestamp"})
+    raise DataError(
+        f"neither engagements nor queries of {dataset.path} has a column '{by}' to group by; the engagements have "
+        f"{', '.join(known)}"
+    )
+
+
+def _measure(
+    ranks: dict[str, IntArray], pairs: EvaluationPairs, members: BoolArray, settings: RecallSettings
+) -> GroupResult:
+    names, queries = list(ranks), pairs.pair_queries[members]
+    ranks_PS = np.column_stack([ranks[name][members] for name in names])
+    intervals = partial(cluster_intervals, resamples=settings.resamples, level=settings.level, seed=settings.seed)
+    less = partial(paired_differences, resamples=settings.resamples, level=settings.level, seed=settings.seed)
+
+    def sums(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        return per_query_sums(values, queries, len(pairs.queries))
+
+    recall = {k: intervals(*sums((ranks_PS <= k).astype(np.float64))) for k in settings.ks}
+    reciprocal = intervals(*sums(1 / ranks_PS))
+    differences: list[Interval | None] = [None] * len(names)
+    if REFERENCE in names:
+        reference = names.index(REFERENCE)
+        differences = list(less(*sums((ranks_PS <= settings.ks[0]).astype(np.float64)), reference))
+        differences[reference] = None
+    rows = {
+        name: RowResult({k: recall[k][column] for k in settings.ks}, reciprocal[column], differences[column])
+        for column, name in enumerate(names)
+    }
+    return GroupResult(len(queries), len(np.unique(queries)), rows)
+
+
+def _choose(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    unknown = next((name for name in given if name not in allowed), None)
+    if unknown is not None:
+        raise SettingError(f"there is no {what} '{unknown}'; choose from {', '.join(allowed)}")

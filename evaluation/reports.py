@@ -1,0 +1,283 @@
+"""What studies write: one folder with JSON, Markdown and a picture, whole or not at all."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.plots import BarPanel, save_bars
+from evaluation.recall_study import REFERENCE, GroupResult, RecallSettings, RecallStudy
+from evaluation.relevance_study import RelevanceSettings, RelevanceStudy
+from evaluation.run_rows import RUN_ROW
+from evaluation.study_rows import ROWS
+from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
+from omnifeat.data.files import replace_when_whole
+from omnifeat.errors import OutputError
+
+__all__ = [
+    "ReportContext",
+    "check_target",
+    "recall_json",
+    "recall_markdown",
+    "recall_rows",
+    "relevance_json",
+    "relevance_markdown",
+    "relevance_rows",
+    "write_folder",
+    "write_recall",
+    "write_relevance",
+]
+
+_PANELS = 8  # groups in a picture beside the overall panel; the files hold all
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What was measured with: names and fingerprints that a reader needs to repeat it."""
+
+    dataset: str
+    encoder: str | None = None
+    fingerprint: str | None = None
+    pretrained: str | None = None
+
+
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Raise `OutputError` if the folder is there and not empty, unless it may be replaced, or if it is a file."""
+    if folder.is_file():
+        raise OutputError(f"the output folder {folder} is a file; name another folder")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"the output folder {folder} is not empty; give --overwrite to replace it, or name another")
+
+
+def write_folder(folder: Path, texts: dict[str, str], pictures: Sequence[tuple[str, dict[str, Any]]]) -> list[Path]:
+    """Write files of text, and bar pictures from the arguments of `save_bars`, beside; rename when whole."""
+    with replace_when_whole(folder) as partial:
+        partial.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (partial / name).write_text(text, encoding="utf-8")
+        for name, arguments in pictures:
+            save_bars(partial / name, **arguments)
+    return [folder / name for name in [*texts, *(name for name, _ in pictures)]]
+
+
+def write_recall(
+    folder: Path, studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext
+) -> list[Path]:
+    """Write `recall.json`, `recall.md` and `recall.png` (with more entity types, `recall-<type>.png`)."""
+    pictures = []
+    for study in studies:
+        name = "recall.png" if len(studies) == 1 else f"recall-{study.entity_type}.png"
+        pictures.append((name, _picture(study, settings, context)))
+    texts = {
+        "recall.json": json.dumps(recall_json(studies, settings, context), ensure_ascii=False, indent=2) + "\n",
+        "recall.md": recall_markdown(studies, settings, context),
+    }
+    return write_folder(folder, texts, pictures)
+
+
+def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
+    """All figures as plain dicts; intervals are `{"value", "low", "high"}`."""
+    return {
+        "metric": "Recall@k as a hit rate per pair; ties by (-score, id); the positive does not count against itself",
+        "context": asdict(context),
+        "settings": asdict(settings),
+        "reference": REFERENCE,
+        "studies": [
+            {
+                "entity_type": study.entity_type,
+                "corpus": study.corpus,
+                "grouped_by": study.grouped_by,
+                "overall": _group_json(study.overall),
+                "groups": {name: _group_json(group) for name, group in study.groups.items()},
+            }
+            for study in studies
+        ],
+    }
+
+
+def _group_json(group: GroupResult) -> dict[str, Any]:
+    return {
+        "pairs": group.pairs,
+        "queries": group.queries,
+        "rows": {
+            name: {
+                "recall": {str(k): json_interval(interval) for k, interval in row.recall.items()},
+                "mean_reciprocal_rank": json_interval(row.mean_reciprocal_rank),
+                "difference": json_interval(row.difference),
+            }
+            for name, row in group.rows.items()
+        },
+    }
+
+
+def recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str], list[list[str]]]:
+    """Column names and cells of the overall table."""
+    with_difference = any(row.difference is not None for row in study.overall.rows.values())
+    columns = ["row", *(f"Recall@{k} %" for k in settings.ks), "MRR %"]
+    if with_difference:
+        columns.append(f"Recall@{settings.ks[0]} less {REFERENCE}")
+    cells = []
+    for name, row in study.overall.rows.items():
+        line = [name, *(interval_cell(row.recall[k]) for k in settings.ks), interval_cell(row.mean_reciprocal_rank)]
+        cells.append(line + [difference_cell(row.difference)] * with_difference)
+    return columns, cells
+
+
+def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> str:
+    """The tables, what the rows are, and how it was measured."""
+    main = settings.ks[0]
+    parts = [f"# Recall@{main} on {context.dataset}, split {settings.split}"]
+    for study in studies:
+        pairs = f"{study.overall.pairs:,} pairs of {study.overall.queries:,} queries"
+        parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {study.corpus:,} entities.")
+        parts.append(markdown_table(*recall_rows(study, settings)))
+        if study.groups:
+            parts.append(f"Recall@{main} in % by `{study.grouped_by}`; a pair may belong to several groups:")
+            columns = [settings.by or "", "pairs", *study.overall.rows]
+            cells = [
+                [name, f"{group.pairs:,}", *(interval_cell(row.recall[main]) for row in group.rows.values())]
+                for name, group in study.groups.items()
+            ]
+            parts.append(markdown_table(columns, cells))
+    shown = list(dict.fromkeys(name for study in studies for name in study.overall.rows))
+    parts.append("## Rows\n\n" + "\n".join(f"- `{name}`: {ROWS.get(name, RUN_ROW)}" for name in shown))
+    parts.append("## How it was measured\n\n" + "\n".join(f"- {line}" for line in _method(settings, context)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _method(settings: RecallSettings, context: ReportContext) -> list[str]:
+    others = "are left out" if settings.leave_out_other_positives else "count as competitors"
+    lines = [
+        "Recall@k is the share of pairs whose entity is among the first k (a hit rate per pair); MRR is the mean of "
+        "1 / rank.",
+        "Equal scores are ordered by id; the positive does not count against itself; the query's other positives "
+        f"{others}.",
+    ]
+    if settings.corpus_size is not None:
+        lines.append(f"The corpus is a uniform sample of {settings.corpus_size:,} entities (seed {settings.seed}).")
+    if settings.resamples:
+        lines.append(
+            f"Intervals hold {settings.level:.0%} of {settings.resamples:,} bootstrap resamples of whole queries (seed "
+            f"{settings.seed}); differences are paired on the same resamples."
+        )
+    if context.encoder is not None:
+        lines.append(f"Encoder: `{context.encoder}`, fingerprint `{context.fingerprint}`.")
+    if context.pretrained is not None:
+        lines.append(f"Pretrained encoder: {context.pretrained}.")
+    return lines
+
+
+def _picture(study: RecallStudy, settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
+    main = settings.ks[0]
+    groups = {"all": study.overall, **dict(list(study.groups.items())[:_PANELS])}
+    panels = [
+        BarPanel(f"{name} ({group.pairs:,} pairs)", tuple(row.recall[main] for row in group.rows.values()))
+        for name, group in groups.items()
+    ]
+    level = f", {settings.level:.0%} intervals over queries" if settings.resamples else ""
+    return {
+        "names": list(study.overall.rows),
+        "panels": panels,
+        "title": f"{context.dataset}: {study.entity_type}s, {settings.split} split, {study.corpus:,} entities",
+        "label": f"Recall@{main} in %{level}",
+        "highlight": REFERENCE,
+    }
+
+
+def write_relevance(
+    folder: Path, study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str
+) -> list[Path]:
+    """Write `relevance.json`, `relevance.md` and `relevance.png`."""
+    main = settings.measures[0]
+    queries = len(study.figures[study.reference].queries)
+    panels = [BarPanel(f"all ({queries:,} queries)", tuple(means[main] for means in study.intervals.values()))]
+    for name, (count, means) in list(study.groups.items())[:_PANELS]:
+        panels.append(BarPanel(f"{name} ({count:,} queries)", tuple(means.values())))
+    level = f", {settings.level:.0%} intervals over queries" if settings.resamples else ""
+    picture = {
+        "names": list(study.intervals),
+        "panels": panels,
+        "title": f"{dataset}: relevance by judgments",
+        "label": f"{main} in %{level}",
+        "highlight": study.reference,
+    }
+    texts = {
+        "relevance.json": json.dumps(relevance_json(study, settings, dataset, run), ensure_ascii=False, indent=2)
+        + "\n",
+        "relevance.md": relevance_markdown(study, settings, dataset, run),
+    }
+    return write_folder(folder, texts, [("relevance.png", picture)])
+
+
+def relevance_json(study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str) -> dict[str, Any]:
+    """All figures as plain dicts; intervals are `{"value", "low", "high"}`."""
+    one = study.figures[study.reference]
+    return {
+        "dataset": dataset,
+        "run": run,
+        "settings": asdict(settings),
+        "reference": study.reference,
+        "queries": len(one.queries),
+        "queries_without_positive": one.queries_without_positive,
+        "queries_without_run": one.queries_without_run,
+        "unjudged_rows": one.unjudged,
+        "columns": {
+            column: {
+                "measures": {measure: json_interval(interval) for measure, interval in means.items()},
+                "difference": json_interval(study.differences[column]),
+                "unscored_rows": study.figures[column].unscored,
+            }
+            for column, means in study.intervals.items()
+        },
+        "groups": {
+            name: {"queries": count, "columns": {column: json_interval(mean) for column, mean in means.items()}}
+            for name, (count, means) in study.groups.items()
+        },
+    }
+
+
+def relevance_rows(study: RelevanceStudy, settings: RelevanceSettings) -> tuple[list[str], list[list[str]]]:
+    """Column names and cells of the overall table."""
+    columns = ["score", *(f"{measure} %" for measure in settings.measures)]
+    columns += [f"{settings.measures[0]} less {study.reference}", "unscored"]
+    cells = [
+        [
+            column,
+            *(interval_cell(interval) for interval in means.values()),
+            difference_cell(study.differences[column]),
+            f"{study.figures[column].unscored:,}",
+        ]
+        for column, means in study.intervals.items()
+    ]
+    return columns, cells
+
+
+def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str) -> str:
+    """The tables, and how it was measured."""
+    one, main = study.figures[study.reference], settings.measures[0]
+    parts = [
+        f"# {main} of `{run}` against the judgments of {dataset}",
+        markdown_table(*relevance_rows(study, settings)),
+    ]
+    if study.groups:
+        parts.append(f"{main} in % by `{settings.by}`:")
+        cells = [
+            [name, f"{count:,}", *(interval_cell(mean) for mean in means.values())]
+            for name, (count, means) in study.groups.items()
+        ]
+        parts.append(markdown_table([settings.by or "", "queries", *study.intervals], cells))
+    unjudged = "are left out" if settings.judged_only else f"count as irrelevant ({one.unjudged:,} rows)"
+    lines = [
+        f"{len(one.queries):,} queries with a positive judgment; {one.queries_without_positive:,} without one are left "
+        f"out; {one.queries_without_run:,} that the run does not hold count as 0.",
+        f"Equal scores are ordered by id, unscored rows stand last, and rows that were not judged {unjudged}.",
+        f"The gain of a grade is {settings.gain}.",
+    ]
+    if settings.resamples:
+        lines.append(
+            f"Intervals hold {settings.level:.0%} of {settings.resamples:,} bootstrap resamples of the queries (seed "
+            f"{settings.seed}); differences are paired on the same resamples."
+        )
+    parts.append("## How it was measured\n\n" + "\n".join(f"- {line}" for line in lines))
+    return "\n\n".join(parts) + "\n"

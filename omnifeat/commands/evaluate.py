@@ -1,0 +1,176 @@
+"""`omnifeat evaluate`: Recall@k of engaged pairs, and relevance against judgments."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report
+
+app = typer.Typer(help="Measure Recall@k and relevance beside baselines.", no_args_is_help=True)
+
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Dataset folder.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures, a table and a picture.")]
+BootstrapOption = Annotated[int, typer.Option(min=0, help="Resamples of the queries; 0 for no intervals.")]
+LevelOption = Annotated[float, typer.Option(help="Share of the resamples inside an interval.")]
+SeedOption = Annotated[int, typer.Option(help="Of the resamples, of a corpus sample and of random scores.")]
+
+
+@app.command("recall")
+def recall(
+    data: DataArgument,
+    out: OutOption,
+    encoder: Annotated[str | None, typer.Option(help="Trained encoder: folder or hub name.")] = None,
+    split: Annotated[str, typer.Option(help="train, development, test, or all.")] = "test",
+    baselines: Annotated[
+        str | None,
+        typer.Option(help="Rows beside `learned`, separated by commas; `none`, or all that the input allows."),
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Encoder to compare with, untrained: folder or name.")] = None,
+    pretrained_prefix: Annotated[str, typer.Option(help="Put before each text, as in 'query: '.")] = "",
+    pretrained_pooling: Annotated[str, typer.Option(help="mean or cls.")] = "mean",
+    pretrained_fields: Annotated[
+        str, typer.Option(help="Text columns of an entity that the pretrained encoder sees.")
+    ] = "title,description,caption,engaged_queries",
+    run: Annotated[
+        str | None, typer.Option(help="Table with query, entity_id and scores; each score column is a row.")
+    ] = None,
+    run_columns: Annotated[str | None, typer.Option(help="Score columns of --run; all numeric ones.")] = None,
+    entity_type: Annotated[str | None, typer.Option(help="pin, product or query; all that have pairs.")] = None,
+    action: Annotated[str | None, typer.Option(help="Engagements that count, separated by commas.")] = None,
+    by: Annotated[str | None, typer.Option(help="Column of engagements or queries that makes groups.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Values of --by to show, in this order; all.")] = None,
+    k: Annotated[str, typer.Option(help="Cut-offs, separated by commas; the first is the main one.")] = "10",
+    corpus: Annotated[int | None, typer.Option(min=1, help="Random entities to rank among; all.")] = None,
+    count_other_positives: Annotated[
+        bool, typer.Option("--count-other-positives", help="Let a query's other positives count as competitors.")
+    ] = False,
+    bootstrap: BootstrapOption = 1000,
+    level: LevelOption = 0.95,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Recall@k of the split's engaged pairs: the trained encoder beside baselines, with intervals."""
+    from evaluation.pretrained import PretrainedEncoder
+    from evaluation.recall_study import REFERENCE, RecallSettings, recall_studies
+    from evaluation.relevance_study import score_columns
+    from evaluation.reports import ReportContext, check_target, recall_json, recall_rows, write_recall
+    from evaluation.tables import text_table
+    from omnifeat.data.dataset import Dataset
+    from omnifeat.data.files import read_table
+    from omnifeat.errors import SettingError
+    from omnifeat.frozen import FrozenEncoder
+
+    try:
+        cut_offs = tuple(int(part) for part in k.split(","))
+    except ValueError as error:
+        raise SettingError(f"--k must be whole numbers separated by commas, got '{k}'") from error
+    rows = _listed(baselines)
+    if rows is not None:
+        rows = tuple(name for name in rows if name != "none") + ((REFERENCE,) if encoder is not None else ())
+    settings = RecallSettings(
+        split=split,
+        rows=rows,
+        entity_types=None if entity_type is None else (entity_type,),
+        actions=_listed(action),
+        by=by,
+        groups=_listed(groups),
+        ks=cut_offs,
+        corpus_size=corpus,
+        leave_out_other_positives=not count_other_positives,
+        pretrained_fields=_listed(pretrained_fields) or (),
+        resamples=bootstrap,
+        level=level,
+        seed=seed,
+    )
+    check_target(out, overwrite)
+    dataset = Dataset.open(data)
+    trained = None if encoder is None else FrozenEncoder.from_pretrained(encoder, threads=threads)
+    untrained = None
+    if pretrained is not None:
+        untrained = PretrainedEncoder.load(
+            pretrained, pooling=pretrained_pooling, prefix=pretrained_prefix, threads=threads
+        )
+    scored = None if run is None else read_table(run)
+    studies = recall_studies(
+        dataset,
+        trained,
+        untrained,
+        settings,
+        on_row=lambda name: typer.echo(f"measuring {name}", err=True),
+        run=scored,
+        run_columns=() if scored is None else score_columns(scored, _listed(run_columns)),
+    )
+    context = ReportContext(
+        dataset.info.name,
+        encoder,
+        None if trained is None else trained.fingerprint,
+        None if pretrained is None else f"`{pretrained}`, {pretrained_pooling} pooling, prefix '{pretrained_prefix}'",
+    )
+    files = write_recall(out, studies, settings, context)
+    tables = []
+    for study in studies:
+        title = (
+            f"{study.entity_type}s, split {split}: {study.overall.pairs:,} pairs of {study.overall.queries:,} queries "
+            f"among {study.corpus:,} entities"
+        )
+        tables += [title, text_table(*recall_rows(study, settings))]
+    result = {**recall_json(studies, settings, context), "files": [str(path) for path in files]}
+    report(result, as_json, [*tables, *(f"wrote {path}" for path in files)])
+
+
+@app.command("relevance")
+def relevance(
+    data: DataArgument,
+    run: Annotated[str, typer.Option(help="Table with query, entity_id and one or more score columns.")],
+    out: OutOption,
+    columns: Annotated[str | None, typer.Option(help="Score columns, separated by commas; all numeric ones.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Column to compare the others with; the first.")] = None,
+    measures: Annotated[str, typer.Option(help="Names that ir-measures knows, separated by commas.")] = "nDCG@10",
+    gain: Annotated[str, typer.Option(help="linear: the grade; exponential: 2^grade - 1.")] = "linear",
+    entity_type: Annotated[str | None, typer.Option(help="Only judgments of this type.")] = None,
+    by: Annotated[str | None, typer.Option(help="Column of the judgments that makes groups.")] = None,
+    judged_only: Annotated[bool, typer.Option("--judged-only", help="Leave out what was not judged.")] = False,
+    bootstrap: BootstrapOption = 1000,
+    level: LevelOption = 0.95,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """NDCG and the like of each score column of a run, against the dataset's judgments."""
+    from evaluation.relevance_study import RelevanceSettings, relevance_study
+    from evaluation.reports import check_target, relevance_json, relevance_rows, write_relevance
+    from evaluation.tables import text_table
+    from omnifeat.data.dataset import Dataset
+    from omnifeat.data.files import read_table
+
+    settings = RelevanceSettings(
+        columns=_listed(columns),
+        reference=reference,
+        measures=_listed(measures) or (),
+        gain=gain,
+        entity_type=entity_type,
+        by=by,
+        judged_only=judged_only,
+        resamples=bootstrap,
+        level=level,
+        seed=seed,
+    )
+    check_target(out, overwrite)
+    dataset = Dataset.open(data)
+    study = relevance_study(dataset, read_table(run), settings)
+    files = write_relevance(out, study, settings, dataset.info.name, run)
+    title = f"{len(study.figures[study.reference].queries):,} queries with a positive judgment"
+    result = {
+        **relevance_json(study, settings, dataset.info.name, run),
+        "files": [str(path) for path in files],
+    }
+    table = text_table(*relevance_rows(study, settings))
+    report(result, as_json, [title, table, *(f"wrote {path}" for path in files)])
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """Parts between commas, less white space and empty ones; null stays null."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
