@@ -1,0 +1,6 @@
+"""Classifiers of queries over frozen query embeddings."""
+
+from classifiers.interest import InterestClassifier
+from classifiers.taxonomy import Taxonomy
+
+__all__ = ["InterestClassifier", "Taxonomy"]

@@ -1,0 +1,203 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from omnifeat.cli import app
+from omnifeat.data.files import read_table
+from ranking import LambdaRanker
+
+WORDS = ("red", "blue", "shoes", "hat", "rain", "warm")
+
+
+def omnifeat(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *parts: str) -> None:
+    """One sentence with the parts in it, and exit code 2."""
+    assert result.exit_code == 2, result.output
+    message = result.stderr.strip()
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Judged pairs with features in `pairs.parquet` and `pairs.csv`, and their entities."""
+    rng = np.random.default_rng(0)
+    rows = 240
+    good = rng.normal(size=rows).astype(np.float32)
+    frame = pd.DataFrame(
+        {
+            "query": [f"{WORDS[n % 6]} {WORDS[n // 6 % 6]}" for n in rng.integers(20, size=rows)],
+            "entity_id": [f"e{row}" for row in range(rows)],
+            "entity_type": "product",
+            "grade": np.clip(good.round(), 0, 3).astype(int),
+            "good": good,
+            "noise": rng.normal(size=rows),
+        }
+    )
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({"omnifeat.fingerprint": "aaaa"}), tmp_path / "pairs.parquet")
+    frame.to_csv(tmp_path / "pairs.csv", index=False)
+    titles = [" ".join(WORDS[n] for n in rng.integers(6, size=3)) for _ in range(rows)]
+    pq.write_table(pa.table({"id": frame["entity_id"], "title": titles}), tmp_path / "entities.parquet")
+    before = {path.name for path in tmp_path.iterdir()}
+    yield tmp_path
+    left = {path.name for path in tmp_path.iterdir()} - before
+    assert not {name for name in left if "partial" in name}
+
+
+@pytest.fixture
+def ranker(folder: Path) -> Path:
+    trained = omnifeat(
+        "rank", "train", folder / "pairs.parquet", "-o", folder / "ranker", "--trees", 10, "--threads", 1
+    )
+    assert trained.exit_code == 0, trained.output
+    return folder / "ranker"
+
+
+def test_train_uses_the_numeric_columns_and_reports(folder: Path, ranker: Path) -> None:
+    model = LambdaRanker.load(ranker)
+    assert model.feature_names_in_.tolist() == ["good", "noise"]
+    assert model.encoder_fingerprint_ == "aaaa"
+    assert (ranker / "importance.png").read_bytes().startswith(b"\x89PNG")
+    again = omnifeat(
+        "rank", "train", folder / "pairs.csv", "-o", folder / "other", "--exclude", "noise", "--trees", 5,
+        "--development", folder / "pairs.csv", "--encoder-fingerprint", "aaaa", "--json",
+    )  # fmt: skip
+    summary = json.loads(again.stdout)
+    assert list(summary["importances"]) == ["good"]
+    assert summary["rows"] == 240
+    assert 0.9 < summary["best_score"] <= 1
+    assert summary["encoder_fingerprint"] == "aaaa"
+
+
+def test_predict_keeps_rows_order_and_columns(folder: Path, ranker: Path) -> None:
+    done = omnifeat("rank", "predict", folder / "pairs.parquet", "-r", ranker, "-o", folder / "scored.parquet")
+    assert done.exit_code == 0, done.output
+    before, after = read_table(folder / "pairs.parquet"), read_table(folder / "scored.parquet")
+    assert after.drop_columns(["score"]).equals(before)
+    expected = LambdaRanker.load(ranker).predict(before.select(["good", "noise"]))
+    np.testing.assert_array_equal(after["score"].to_numpy(), expected)
+
+
+def test_predict_reads_and_writes_csv(folder: Path, ranker: Path) -> None:
+    done = omnifeat("rank", "predict", folder / "pairs.csv", "-r", ranker, "-o", folder / "scored.csv")
+    assert done.exit_code == 0, done.output
+    scored = pd.read_csv(folder / "scored.csv")
+    expected = LambdaRanker.load(ranker).predict(pq.read_table(folder / "pairs.parquet").select(["noise", "good"]))
+    np.testing.assert_allclose(scored["score"], expected, rtol=1e-12)
+
+
+def test_cross_validate_compares_feature_sets(folder: Path) -> None:
+    arguments: list[Any] = [
+        "rank", "cross-validate", folder / "pairs.parquet", "-o", folder / "folds", "--feature-set", "noise=noise",
+        "--feature-set", "both=noise,go*", "--trees", 10, "--folds", 3, "--resamples", 200, "--threads", 1,
+    ]  # fmt: skip
+    done = omnifeat(*arguments)
+    assert done.exit_code == 0, done.output
+    assert "both" in done.stdout
+    result = json.loads((folder / "folds" / "results.json").read_text())
+    noise, both = result["feature_sets"]["noise"], result["feature_sets"]["both"]
+    assert both["features"] == ["noise", "good"]
+    assert both["ndcg@10"]["value"] > 0.9 > noise["ndcg@10"]["value"]
+    assert both["difference"]["value"] == pytest.approx(both["ndcg@10"]["value"] - noise["ndcg@10"]["value"])
+    assert both["difference"]["low"] > 0
+    assert noise["difference"] == {"value": 0, "low": 0, "high": 0}
+    table = pq.read_table(folder / "folds" / "out_of_fold.parquet")
+    assert table.column_names == ["query", "entity_id", "grade", "score_noise", "score_both"]
+    assert table["entity_id"].to_pylist() == [f"e{row}" for row in range(240)]
+    for name in ("ndcg.png", "importance.png"):
+        assert (folder / "folds" / name).read_bytes().startswith(b"\x89PNG")
+    refused(omnifeat(*arguments), "folds exists already", "--overwrite")
+    again = omnifeat(*arguments, "--overwrite", "--json")
+    assert json.loads(again.stdout)["feature_sets"] == result["feature_sets"]
+
+
+def test_features_are_added_in_the_order_of_the_pairs(folder: Path) -> None:
+    out = folder / "with.parquet"
+    done = omnifeat("rank", "features", folder / "pairs.parquet", "--entities", folder / "entities.parquet", "-o", out)
+    assert done.exit_code == 0, done.output
+    before, after = read_table(folder / "pairs.parquet"), read_table(out)
+    assert after.select(before.column_names).equals(before)
+    assert after.schema.metadata[b"omnifeat.fingerprint"] == b"aaaa"
+    assert "bm25_title" in after.column_names
+    titles = pq.read_table(folder / "entities.parquet")["title"].to_pylist()
+    matched = [
+        len(set(query.split()) & set(title.split()))
+        for query, title in zip(before["query"].to_pylist(), titles, strict=True)
+    ]
+    assert after["matched_tokens"].to_pylist() == matched
+
+
+def test_pairs_that_cannot_be_scored_are_kept_or_named(folder: Path) -> None:
+    pq.write_table(pq.read_table(folder / "entities.parquet").slice(1), folder / "fewer.parquet")
+    arguments = ["rank", "features", folder / "pairs.csv", "--entities", folder / "fewer.parquet", "-o"]
+    done = omnifeat(*arguments, folder / "kept.csv", "--json")
+    assert json.loads(done.stdout)["unscored"] == 1
+    kept = pd.read_csv(folder / "kept.csv")
+    assert (len(kept), int(kept["bm25_text"].isna().sum())) == (240, 1)
+    refused(omnifeat(*arguments, folder / "strict.csv", "--strict"), "row 0", "e0", "pairs.csv")
+    assert not (folder / "strict.csv").exists()
+
+
+def test_a_dataset_folder_brings_judgments_and_catalogue(folder: Path) -> None:
+    from omnifeat.data.dataset import DatasetInfo, DatasetWriter
+
+    info = DatasetInfo(name="tiny", source="made by hand", licence="CC0", created_by="test")
+    with DatasetWriter(folder / "data", info) as writer:
+        writer.write("pins", pa.table({"id": ["x"], "title": ["red shoes"]}))
+        writer.write("products", pa.table({"id": ["x", "y"], "title": ["hat", "rain hat"], "price": [5.0, None]}))
+        writer.write(
+            "judgments",
+            pa.table(
+                {
+                    "query": ["hat", "hat", "hat"],
+                    "entity_id": ["x", "x", "y"],
+                    "entity_type": ["pin", "product", "product"],
+                    "grade": pa.array([0, 2, 1], pa.int32()),
+                }
+            ),
+        )
+    done = omnifeat("rank", "features", folder / "data", "-o", folder / "judged.parquet")
+    assert done.exit_code == 0, done.output
+    found = pq.read_table(folder / "judged.parquet")
+    assert found["title_length"].to_pylist() == [2, 1, 2]
+    assert found["price"].to_pylist() == [None, 5, None]
+
+
+def test_bad_input_is_one_sentence(folder: Path, ranker: Path) -> None:
+    pairs = folder / "pairs.parquet"
+    new = folder / "new"
+    refused(omnifeat("rank", "train", folder / "absent.parquet", "-o", new), "absent.parquet")
+    refused(omnifeat("rank", "train", pairs, "-o", new, "--label", "grades"), "pairs.parquet", "'grades'")
+    refused(omnifeat("rank", "train", pairs, "-o", new, "--features", "goood"), "'goood'", "did you mean 'good'")
+    refused(omnifeat("rank", "train", pairs, "-o", new, "--label", "noise"), "pairs.parquet", "label of row")
+    refused(omnifeat("rank", "train", pairs, "-o", ranker), "exists already")
+    refused(
+        omnifeat("rank", "predict", pairs, "-r", folder / "none", "-o", new.with_suffix(".csv")), "no ranker folder"
+    )
+    cross = ["rank", "cross-validate", pairs, "-o", new]
+    refused(omnifeat(*cross, "--feature-set", "good"), "NAME=COLUMN")
+    refused(omnifeat(*cross, "--feature-set", "a=good", "--folds", 500), "queries for 500 folds")
+    refused(omnifeat("rank", "features", pairs, "-o", new.with_suffix(".csv")), "--entities")
+    fewer = folder / "fewer.parquet"
+    pq.write_table(pq.read_table(pairs).drop_columns(["good"]), fewer)
+    refused(omnifeat("rank", "predict", fewer, "-r", ranker, "-o", folder / "new.csv"), "fewer.parquet", "'good'")
+    other = folder / "other.parquet"
+    stamped = pq.read_table(pairs).replace_schema_metadata({"omnifeat.fingerprint": "bbbb"})
+    pq.write_table(stamped, other)
+    refused(omnifeat("rank", "predict", other, "-r", ranker, "-o", folder / "new.csv"), "aaaa", "bbbb")
+    assert not list(folder.glob("new*"))
+    assert not list(folder.glob(".new*"))
