@@ -67,7 +67,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeaturizeReport:
-    """What was done: `unscored` maps each reason to its count of rows."""
+    """What was done: `unscored` maps each reason to its count of rows.
+
+    `queries` and `entities` are the distinct ones of the pairs; engaged queries are encoded besides.
+    """
 
     rows: int
     unscored: Mapping[str, int]
@@ -117,6 +120,7 @@ class _State:
     query_reasons: UInt8  # (Q,)
     entity_reasons: UInt8  # (E,)
     query_texts: Int64 | None
+    queries_of_pairs: int
     unscored: Counter[int] = field(default_factory=Counter)
 
 
@@ -245,6 +249,7 @@ def _prepare(pairs: _Pairs, options: _Options, scratch: Scratch) -> _State:
     vectors = PairVectors(options.encoder, scratch, threads=options.threads, progress=options.progress)
     numbers = scratch.row_numbers()
     _number_pairs(pairs, vectors, numbers, options)
+    queries_of_pairs = len(vectors.queries)  # engaged queries come on top
     vectors.read_ids(options.sources)
     vectors.look_up(options.tables)
     blank = vectors.blank_queries()
@@ -254,6 +259,7 @@ def _prepare(pairs: _Pairs, options: _Options, scratch: Scratch) -> _State:
         query_reasons=np.where(blank, _QUERY_BLANK, 0).astype(np.uint8),
         entity_reasons=np.where(vectors.unknown_entities(), _ENTITY_UNKNOWN, 0).astype(np.uint8),
         query_texts=None,
+        queries_of_pairs=queries_of_pairs,
     )
     if options.strict:  # before hours of encoding
         _refuse_unscored(pairs, state, options)
@@ -349,14 +355,14 @@ def _report(state: _State, options: _Options) -> FeaturizeReport:
         unscored=unscored,
         columns=tuple(options.column_prefix + name for name in _feature_names(options)),
         fingerprint=options.encoder.fingerprint,
-        queries=len(state.vectors.queries),
+        queries=state.queries_of_pairs,
         entities=len(state.vectors.entities),
         queries_encoded=state.vectors.queries_encoded,
         entities_encoded=state.vectors.entities_encoded,
     )
     if report.unscored_rows:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in unscored.items())
-        logger.warning("%d of %d pairs could not be scored: %s", report.unscored_rows, report.rows, reasons)
+        logger.info("%d of %d pairs could not be scored: %s", report.unscored_rows, report.rows, reasons)
     return report
 
 

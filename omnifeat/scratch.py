@@ -80,8 +80,8 @@ class Scratch:
         size = rows * width * 4
         if size <= self._left or size == 0:
             self._left -= size
-            # Filled from front to back: rows are written in any order later, and a page that is first touched then costs
-            # many times as much (5 s for a GiB, against 0.2 s).
+            # Filled from front to back: rows are written in any order later, and a page that is first touched then
+            # costs many times as much (5 s for a GiB, against 0.2 s).
             matrix = np.empty((rows, width), dtype=np.float32)
             matrix.fill(0)
             return matrix

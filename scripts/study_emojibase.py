@@ -64,7 +64,8 @@ def candidates(data: Path, encoder_folder: Path, part: str, out: Path) -> None:
     grades = [int(pair in positives) for pair in zip(names, entities, strict=True)]
     table = {"query": names, "entity_id": entities, "entity_type": ["pin"] * len(names), "grade": grades}
     pq.write_table(pa.table(table), out)
-    print(f"{part}: {len(names):,} candidates of {len(queries):,} queries, {sum(grades):,} of {len(positives):,} positives")
+    found = f"{sum(grades):,} of {len(positives):,} positives"
+    print(f"{part}: {len(names):,} candidates of {len(queries):,} queries, with {found}")
 
 
 def ranker_run(data: Path, encoder: Path, out: Path) -> Path:

@@ -358,6 +358,7 @@ def _pairs_and_entities(pairs: str, entities: str | None) -> tuple["pa.Table", "
     from omnifeat.data.dataset import Dataset
     from omnifeat.data.files import read_table
     from omnifeat.errors import DataError, SettingError
+    from ranking.judgments import agreed_grades
     from ranking.lexical_features import TEXT_FIELDS
 
     if not (Path(pairs) / "dataset.json").is_file():
@@ -375,7 +376,7 @@ def _pairs_and_entities(pairs: str, entities: str | None) -> tuple["pa.Table", "
     if not parts:
         raise DataError(f"Dataset {pairs} has neither pins nor products; name a table with --entities.")
     catalogue = pa.concat_tables(parts, promote_options="permissive")
-    return dataset.read("judgments"), catalogue
+    return agreed_grades(dataset.read("judgments")), catalogue
 
 
 def _with_scores(rows: "pa.Table", scores: dict[str, Any]) -> "pa.Table":

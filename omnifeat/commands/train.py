@@ -36,7 +36,7 @@ def main(
     ] = None,
     settings_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting of the model, such as entity.text_pooling=sqrt; may be repeated."),
+        typer.Option("--set", help="Another setting of the model, such as entity.text_pooling=sqrt; may be repeated."),
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the pairs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Batches; goes before --epochs.")] = None,

@@ -59,19 +59,19 @@ class CsvReader:
         names: list[str] | None
         try:
             with self.location.open_stream(self.format.gzip) as stream:
-                text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+                text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
                 names = None
                 for row, cells in enumerate(csv.reader(text, delimiter=self.format.delimiter)):
                     if cells:  # empty lines may stand before the header
                         names, self._header_rows = cells, row + 1
                         break
-        except UnicodeDecodeError as error:
-            raise self._not_utf8() from error
         except (OSError, csv.Error) as error:
             name = self.location.name
             raise DataError(f"{name} cannot be read as CSV ({one_line(error)}): write it again") from error
         if not names:
             raise DataError(f"{self.location.name} is empty: give a CSV file with a header line and rows")
+        if any("\udc80" <= character <= "\udcff" for name in names for character in name):
+            raise DataError(f"{self.location.name}: the header is not UTF-8 text: save the file as UTF-8")
         return names
 
     def count_rows(self) -> int:
@@ -249,17 +249,12 @@ class CsvReader:
         except pa.ArrowInvalid as error:
             raise self._not_utf8(name, raw, first_row) from error
 
-    def _not_utf8(self, name: str | None = None, raw: pa.Array | None = None, first_row: int = 1) -> DataError:
-        if name is not None and raw is not None:
-            for row, value in enumerate(raw.to_pylist()):
-                try:
-                    (value or b"").decode("utf-8")
-                except UnicodeDecodeError:
-                    return DataError(
-                        f"{self.location.name}, row {first_row + row}, column '{name}' is not UTF-8 text "
-                        f"({value[:40]!r}): save the file as UTF-8"
-                    )
-        return DataError(f"{self.location.name}, line 1 (the header) is not UTF-8 text: save the file as UTF-8")
+    def _not_utf8(self, name: str, raw: pa.Array, first_row: int) -> DataError:
+        row, value = next((row, value) for row, value in enumerate(raw.to_pylist()) if not _is_utf8(value))
+        return DataError(
+            f"{self.location.name}, row {first_row + row}, column '{name}' is not UTF-8 text "
+            f"({value[:40]!r}): save the file as UTF-8"
+        )
 
     def _json(self, name: str, text: str, row: int) -> list[Any] | None:
         try:
@@ -359,6 +354,14 @@ def parse_times(texts: pa.Array, wrong: Callable[[int, str], DataError]) -> pa.A
 
 def _in_row(wrong: Callable[[int, str], DataError], row: int, _: int, text: str) -> DataError:
     return wrong(row, text)
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _widen(kind: str | None, texts: pa.Array) -> str | None:

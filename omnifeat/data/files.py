@@ -78,13 +78,14 @@ def open_parts(path: PathLike | Location) -> list[Reader]:
 def column_names(parts: Sequence[Reader]) -> list[str]:
     """Columns of a table: those of its first part; of JSONL, whose lines may leave fields out, those of any part."""
     if any(isinstance(part, JsonlReader) for part in parts):
-        return list(dict.fromkeys(name for part in parts for name in part.names()))
-    names = parts[0].names()
+        names = list(dict.fromkeys(name for part in parts for name in part.names()))
+    else:
+        names = parts[0].names()
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{parts[0].location.name} has two columns named '{twice}': give each column its own name")
     if not names:
-        raise DataError(f"{parts[0].location.name} has no columns: give a table with columns and rows")
+        raise DataError(f"{parts[0].location.name} is empty: give a table with columns and rows")
     return names
 
 

@@ -139,13 +139,16 @@ class JsonlReader:
         """A block as a table with the columns `wanted`, and with all others as well if `infer`."""
         if wanted.names or infer:
             try:
-                return pajson.read_json(
+                table = pajson.read_json(
                     io.BytesIO(block),
                     read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
                     parse_options=pajson.ParseOptions(
                         explicit_schema=wanted, unexpected_field_behavior="infer" if infer else "ignore"
                     ),
                 )
+                # Arrow takes two objects in one line, or one in two lines, for rows
+                if table.num_rows == sum(1 for line in block.split(b"\n") if line.strip()):
+                    return table
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 pass  # the slow way below names the line, or brings numbers to text
         return self._parse_slowly(block, first_line, wanted, infer)
