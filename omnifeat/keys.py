@@ -22,6 +22,7 @@ __all__ = ["MAX_KEYS", "DuplicateCheck", "KeyIndex", "as_strings", "hash_strings
 MAX_KEYS = 2**31 - 2
 """Rows are int32, so that 10 M pairs take 80 MB of row numbers and not 160."""
 
+_BLOCK = 256  # keys looked up together
 _PARALLEL_FROM = 8_192  # below so many keys a thread costs more than it saves
 
 Int32 = npt.NDArray[np.int32]
@@ -138,16 +139,30 @@ def _probe(
 def _find(
     offsets: Any, data: Any, valid: Any, tags: Any, slots: Any, key_offsets: Any, key_data: Any, key_tags: Any, out: Any
 ) -> None:
-    low = np.uint64(0xFFFFFFFF)
-    for row in range(len(out)):
-        out[row] = -1
-        if valid[row]:
-            start = np.uint64(offsets[row])
-            length = np.uint64(offsets[row + 1]) - start
+    # Three rounds over a block of keys rather than one over each: slots and keys lie anywhere in memory, and loads that
+    # don't wait for one another are made at the same time. The second round only loads. (There is a byte after the last
+    # key, so that an empty one has something to load.)
+    low, one, mask = np.uint64(0xFFFFFFFF), np.uint64(1), np.uint64(len(slots) - 1)
+    values = np.empty(_BLOCK, dtype=np.uint64)
+    touched = np.uint64(0)
+    for first in range(0, len(out), _BLOCK):
+        last = min(first + _BLOCK, len(out))
+        for row in range(first, last):
             tag = tags[row] if len(tags) > 0 else np.uint8(0)
-            value = _hash(data, start, start + length, tag)
-            slot = _probe(value, data, start, length, tag, slots, key_offsets, key_data, key_tags)
-            out[row] = np.int64(slots[slot] & low) - 1
+            values[row - first] = _hash(data, offsets[row], offsets[row + 1], tag)
+        for row in range(first, last):
+            candidate = slots[values[row - first] & mask] & low
+            if candidate != 0:
+                touched += np.uint64(key_data[np.uint64(key_offsets[candidate - one])])
+        for row in range(first, last):
+            out[row] = -1
+            if valid[row]:
+                start = np.uint64(offsets[row])
+                length = np.uint64(offsets[row + 1]) - start
+                tag = tags[row] if len(tags) > 0 else np.uint8(0)
+                slot = _probe(values[row - first], data, start, length, tag, slots, key_offsets, key_data, key_tags)
+                out[row] = np.int64(slots[slot] & low) - 1
+    values[0] = touched  # used, or the compiler would leave the second round out
 
 
 @compiled
@@ -311,7 +326,7 @@ class KeyIndex:
             raise DataError(f"There are more than {MAX_KEYS:,} distinct keys; split the table and work part by part.")
         self._offsets = _grown(self._offsets, keys + 1)  # type: ignore[assignment]
         self._tags = _grown(self._tags, keys)  # type: ignore[assignment]
-        self._data = _grown(self._data, bytes_needed)  # type: ignore[assignment]
+        self._data = _grown(self._data, bytes_needed + 1)  # type: ignore[assignment]
         size = len(self._slots)
         while size < 2 * keys:
             size *= 2

@@ -63,16 +63,18 @@ def check_text(array: pa.Array, where: str, first_row: int = 1) -> None:
 
 def not_finite_rows(array: pa.Array) -> np.ndarray:
     """Rows (int64, ascending) of vectors or lists of vectors in which a number is null, NaN or infinite as float32."""
-    numbers, owners = array, np.arange(len(array))
+    numbers, lengths_by_depth = array, []
     while pa.types.is_list(numbers.type) or pa.types.is_fixed_size_list(numbers.type):
-        lengths = pc.fill_null(pc.list_value_length(numbers), 0).to_numpy(zero_copy_only=False)
-        owners = np.repeat(owners, lengths)
+        lengths_by_depth.append(pc.fill_null(pc.list_value_length(numbers), 0))
         numbers = numbers.flatten()
     # a sum is finite only if every number is: the quick look, then the exact one
     with np.errstate(over="ignore", invalid="ignore"):
         values = numbers.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
         if np.isfinite(values.sum(dtype=np.float64)):
             return np.zeros(0, dtype=np.int64)
+    owners = np.arange(len(array))
+    for lengths in lengths_by_depth:
+        owners = np.repeat(owners, lengths.to_numpy(zero_copy_only=False))
     return np.unique(owners[~np.isfinite(values)]).astype(np.int64)
 
 

@@ -2,7 +2,8 @@
 
 A CSV file carries no types. Columns that the schema knows by name have the schema's types, those ending in `_id` or
 `_key` are text, and for all others the whole file decides: a column is int64 if every value in it is written as an
-integer without leading zeros, float64 if every value is a number, bool if all are true or false, and text otherwise.
+integer without leading zeros that int64 holds, float64 if every value is a number, bool if all are true or false, and
+text otherwise.
 Lists and vectors are JSON in a cell. An empty cell is null; a quoted empty cell is an empty text.
 """
 
@@ -29,11 +30,11 @@ from omnifeat.errors import DataError
 
 __all__ = ["CsvReader"]
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20  # Arrow reads some 30 blocks ahead
 _LARGEST_BLOCK = 1 << 30
 # text forms that make a column int64, float64 or bool; a leading zero ("00123") or sign "+" keeps it text
 _FORMS = {
-    "int": r"^-?(0|[1-9][0-9]{0,17})$",
+    "int": r"^-?(0|[1-9][0-9]{0,18})$",
     "float": r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$|^(nan|NaN|-?inf|-?Infinity)$",
     "bool": r"^(true|false|True|False)$",
 }
@@ -371,6 +372,18 @@ def _widen(kind: str | None, texts: pa.Array) -> str | None:
     if kind == "string" or len(there) == 0:
         return kind
     for candidate in order[kind]:
-        if pc.all(pc.match_substring_regex(there, _FORMS[candidate])).as_py():
+        if pc.all(pc.match_substring_regex(there, _FORMS[candidate])).as_py() and _fits(candidate, there):
             return candidate
     return "string"
+
+
+def _fits(candidate: str, texts: pa.Array) -> bool:
+    """Whether the type holds the numbers as they are written: long ids go beyond int64 and are no floats."""
+    if candidate == "float":
+        return not pc.any(pc.match_substring_regex(texts, "^-?[0-9]{17,}$")).as_py()
+    if candidate == "int" and pc.max(pc.binary_length(texts)).as_py() >= 19:
+        try:
+            pc.cast(texts, pa.int64())
+        except pa.ArrowInvalid:
+            return False
+    return True

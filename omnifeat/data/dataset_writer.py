@@ -97,6 +97,7 @@ class DatasetWriter:
         OutputError
             The operating system refused to write.
         """
+        target = self.folder / f"{name}.parquet"
         known = table_schema(name)
         if known is None:
             raise DataError(f"there is no table '{name}' in a dataset folder{did_you_mean(name, TABLES)}")
@@ -104,7 +105,6 @@ class DatasetWriter:
             raise DataError(f"the table '{name}' was written before: write each table once")
         if isinstance(data, pa.Table | pa.RecordBatch):
             data = [data]
-        target = self.folder / f"{name}.parquet"
         widths: dict[str, int] = {}
         writer: TableWriter | None = None
         row = 1

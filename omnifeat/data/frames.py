@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from omnifeat.data.checks import check_finite, check_text
 from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width
-from omnifeat.errors import DataError, SettingError
+from omnifeat.errors import DataError, OmnifeatError, SettingError
 
 __all__ = ["as_table", "like_input"]
 
@@ -41,6 +41,8 @@ def as_table(data: Any) -> pa.Table:
         return read_table(data, allow_empty=True)
     try:
         table = _arrow(data)
+    except OmnifeatError:
+        raise
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
         raise DataError(f"the table cannot be brought to Arrow: {' '.join(str(error).split())}") from error
     columns, fields = [], []

@@ -124,7 +124,7 @@ class TableWriter:
     ...     writer.write(batch)
 
     The file is written beside its place and renamed on clean exit; on an exception nothing is left. In CSV, lists and
-    vectors are JSON in a cell, null is an empty cell and an empty text a quoted empty one. JSONL leaves nulls out.
+    vectors are JSON in a cell, null is an empty cell and an empty text a quoted empty one.
 
     Parameters
     ----------
@@ -201,12 +201,13 @@ class TableWriter:
     ) -> None:
         sink, self._sink = self._sink, None
         failure: BaseException | None = error
-        try:
-            if sink is not None:
+        if sink is not None and error is None:
+            try:
                 sink.close()
-        except OSError as refused:
-            if failure is None:
+            except OSError as refused:
                 failure = output_error(self.path, refused)
+        if sink is not None and failure is not None:
+            sink.abandon()
         if failure is None:
             self._stack.close()
             return
@@ -258,6 +259,11 @@ class _Sink:
     def close(self) -> None:
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of the writer; what it still wants to say about a file that goes anyway is of no interest."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
 
 class _ParquetSink(_Sink):
     """Row groups of `ROW_GROUP` rows, whatever the size of the batches that come.
@@ -285,10 +291,8 @@ class _ParquetSink(_Sink):
             self._waiting, self._rows = [], 0
 
     def close(self) -> None:
-        try:
-            self._flush()
-        finally:
-            self._writer.close()
+        self._flush()
+        self._writer.close()
 
 
 class _TextSink(_Sink):
@@ -313,6 +317,10 @@ class _TextSink(_Sink):
     def close(self) -> None:
         if self._zipped:
             self._stream.close()
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self.close()
 
 
 def _sink(stream: Any, schema: pa.Schema, file_format: FileFormat) -> _Sink:
@@ -350,7 +358,7 @@ def _csv_ready(table: pa.Table) -> pa.Table:
 
 def _json_cells(column: pa.ChunkedArray) -> list[str | None]:
     values = _python_values(column)
-    return [None if value is None else json.dumps(value, ensure_ascii=False, default=_json_form) for value in values]
+    return [None if value is None else _JSON.encode(value) for value in values]
 
 
 def _python_values(column: pa.ChunkedArray) -> list[Any]:
@@ -376,8 +384,8 @@ def _json_lines(table: pa.Table) -> bytes:
     names = table.schema.names
     lines = []
     for row in zip(*columns, strict=True):
-        record = {name: value for name, value in zip(names, row, strict=True) if value is not None}
-        lines.append(json.dumps(record, ensure_ascii=False, default=_json_form) + "\n")
+        record = dict(zip(names, row, strict=True))
+        lines.append(_JSON.encode(record) + "\n")
     return "".join(lines).encode("utf-8")
 
 
@@ -385,3 +393,7 @@ def _json_form(value: Any) -> str:
     if hasattr(value, "isoformat"):
         return str(value.isoformat()).replace("+00:00", "Z")
     return str(value)
+
+
+# `json.dumps` would make a new encoder for every row
+_JSON = json.JSONEncoder(ensure_ascii=False, default=_json_form)

@@ -78,14 +78,14 @@ class Objective(nn.Module):
 
         pairs_in_batch = sum(len(part) for part in parts)
         place = {part.pairs.name: index for index, part in enumerate(parts)}
+        masks = [self._masks(part, own) for part, own in zip(parts, mine, strict=True)]
         total = queries[0].new_zeros((), dtype=torch.float32)
         by_task = []
         scale = self.model.scale()
         for task in self._data.tasks:
             index, rows = place[task.pairs], task_rows[task.name]
-            loss = self._task_loss(
-                task, parts[index], rows, mine[index], queries[index], positives[index], negatives[index], scale
-            )
+            vectors = (queries[index], positives[index], negatives[index])
+            loss = self._task_loss(task, parts[index], rows, mine[index], masks[index], vectors, scale)
             # the sum over this process's pairs; times the processes, for the mean over them is what is optimised
             total = total + loss * (self._processes / pairs_in_batch)
             by_task.append(loss.detach() / max(len(rows.pairs), 1))
@@ -140,18 +140,32 @@ class Objective(nn.Module):
         joined = [torch.cat([pieces[i] for pieces in by_process]) for i in range(len(sizes))]
         return joined[: len(positives)], joined[len(positives) :]
 
+    def _masks(self, part: PairBatch, own: slice) -> dict[str, tuple[Rows, Rows]]:
+        """For each source, entries (position of a pair, position of a negative) of `part` that are no negatives.
+
+        Found once for all tasks of a set. Rows are this process's pairs; what is positive for a query, all pairs say.
+        """
+        queries, entities = torch.from_numpy(part.queries), torch.from_numpy(part.entities)
+        masks = {}
+        for source, columns in ((IN_BATCH, entities), (RANDOM, torch.from_numpy(part.negatives))):
+            rows, places = negative_masks(
+                queries[own], entities[own], columns, pair_query_ids=queries, pair_positive_ids=entities
+            )
+            masks[source] = (rows.numpy() + own.start, places.numpy())
+        return masks
+
     def _task_loss(
         self,
         task: Task,
         part: PairBatch,
         rows: TaskRows,
         own: slice,
-        queries: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
+        masks: Mapping[str, tuple[Rows, Rows]],
+        vectors: tuple[Tensor, Tensor, Tensor],
         scale: Tensor,
     ) -> Tensor:
         """Sum over this process's pairs of the losses against in-batch and against random negatives."""
+        queries, positives, negatives = vectors
         device = queries.device
         in_own = np.flatnonzero((rows.pairs >= own.start) & (rows.pairs < own.stop))
         if len(in_own) == 0:
@@ -167,23 +181,14 @@ class Objective(nn.Module):
         queries_BD = queries.index_select(0, torch.from_numpy(rows.pairs[in_own] - own.start).to(device))
         positives_BD = positives.index_select(0, torch.from_numpy(in_own).to(device))
 
-        all_queries = torch.from_numpy(part.queries[rows.pairs])
-        all_positives = torch.from_numpy(part.entities[rows.pairs])
-        sources = {
-            IN_BATCH: (positives, all_positives),
-            RANDOM: (negatives, torch.from_numpy(part.negatives[rows.negatives])),
-        }
+        row_of_pair = _places(len(part), rows.pairs[in_own])
+        columns = {IN_BATCH: _places(len(part), rows.pairs), RANDOM: _places(len(part.negatives), rows.negatives)}
         loss = scale.new_zeros(())
-        for source, (vectors_ND, ids_N) in sources.items():
-            if len(ids_N) == 0:  # no random negatives are wanted
+        for source, vectors_ND in ((IN_BATCH, positives), (RANDOM, negatives)):
+            if len(vectors_ND) == 0:  # no random negatives are wanted
                 continue
-            masked_rows, masked_columns = negative_masks(
-                all_queries[in_own],
-                all_positives[in_own],
-                ids_N,
-                pair_query_ids=all_queries,
-                pair_positive_ids=all_positives,
-            )
+            masked_rows, masked_columns = row_of_pair[masks[source][0]], columns[source][masks[source][1]]
+            used = (masked_rows >= 0) & (masked_columns >= 0)
             mean = matryoshka_loss(
                 queries_BD,
                 positives_BD,
@@ -192,13 +197,20 @@ class Objective(nn.Module):
                 prefixes=self.model.config.matryoshka if task.encoder in (ENTITY, QUERY) else {},
                 log_q_positive_B=torch.from_numpy(rows.log_q_positive[source][in_own]).to(device),
                 log_q_negative_N=torch.from_numpy(rows.log_q_negative[source]).to(device),
-                masked_rows=masked_rows.to(device),
-                masked_columns=masked_columns.to(device),
+                masked_rows=torch.from_numpy(masked_rows[used]).to(device),
+                masked_columns=torch.from_numpy(masked_columns[used]).to(device),
                 scale=scale,
                 block_rows=self._block_rows,
             )
             loss = loss + mean * len(in_own)
         return loss
+
+
+def _places(size: int, chosen: Rows) -> Rows:
+    """Where each of `size` positions stands among the chosen ones; -1 where it doesn't."""
+    places = np.full(size, -1, np.int64)
+    places[chosen] = np.arange(len(chosen))
+    return places
 
 
 def _split(rows: Tensor, sizes: object) -> list[Tensor]:

@@ -83,11 +83,11 @@ def test_uniform_frequency_is_the_law_of_a_uniform_draw() -> None:
 
 
 def test_wrong_settings() -> None:
-    with pytest.raises(SettingError, match="'width' parameter of CountMinSketch must be a power of two. Got 100"):
+    with pytest.raises(SettingError, match=r"'width' parameter of CountMinSketch must be a power of two\. Got 100"):
         CountMinSketch(width=100)
     with pytest.raises(SettingError, match="'depth' parameter"):
         CountMinSketch(depth=0)
-    with pytest.raises(SettingError, match="must be row numbers from 0. Got -1"):
+    with pytest.raises(SettingError, match=r"must be row numbers from 0\. Got -1"):
         ExactCounter().update(ids(-1))
     with pytest.raises(SettingError, match="'size' parameter"):
         UniformFrequency(0)

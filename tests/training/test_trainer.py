@@ -28,6 +28,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_world(tmp_path_factory.mktemp("world") / "data")
 
 
+@pytest.fixture(scope="module")
+def pins(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Pins alone: quicker, for what does not depend on the number of sets."""
+    return write_world(tmp_path_factory.mktemp("pins") / "data", products=False)
+
+
 def tiny(**changes: object) -> TrainSettings:
     return dataclasses.replace(train_preset("tiny"), device="cpu", **changes)  # type: ignore[arg-type]
 
@@ -39,7 +45,13 @@ def with_query(**changes: object) -> EncoderConfig:
 
 def test_training_learns_and_leaves_an_encoder_with_log_and_curve(world: Dataset, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    result = train(world, preset("tiny"), tiny(epochs=12, patience=None), tmp_path / "encoder", on_progress=seen.append)
+    result = train(
+        world,
+        preset("tiny"),
+        tiny(epochs=10, patience=None, evaluate_every=20),
+        tmp_path / "encoder",
+        on_progress=seen.append,
+    )
     losses = [point["loss"] for point in result.log.losses]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
     # untrained, about ten of 48 pins are among the first ten
@@ -66,30 +78,30 @@ def test_training_learns_and_leaves_an_encoder_with_log_and_curve(world: Dataset
     assert not list(tmp_path.rglob("*partial*"))
 
 
-def test_the_best_weights_are_restored(world: Dataset, tmp_path: Path) -> None:
-    result = train(world, preset("tiny"), tiny(steps=24, evaluate_every=4, patience=None), tmp_path / "encoder")
+def test_the_best_weights_are_restored(pins: Dataset, tmp_path: Path) -> None:
+    result = train(pins, preset("tiny"), tiny(steps=9, evaluate_every=3, patience=None), tmp_path / "encoder")
     best = max(result.log.recalls, key=lambda point: (point["mean"], -point["step"]))
     assert result.best_step == best["step"]
     assert result.metrics == {f"development_recall@10_{k}": v for k, v in best.items() if k != "step"}
 
 
-def test_patience_stops_early(world: Dataset, tmp_path: Path) -> None:
+def test_patience_stops_early(pins: Dataset, tmp_path: Path) -> None:
     # a learning rate this small gains nothing
     settings = tiny(steps=50, learning_rate=1e-9, evaluate_every=2, patience=2)
-    result = train(world, preset("tiny"), settings, tmp_path / "encoder")
+    result = train(pins, preset("tiny"), settings, tmp_path / "encoder")
     assert result.steps == 6
     assert result.best_step == 2
 
 
-class _Killed(Exception):
+class _KilledError(Exception):
     pass
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_a_resumed_run_equals_one_that_never_stopped(world: Dataset, tmp_path: Path, optimizer: str) -> None:
     settings = tiny(
-        steps=12,
-        checkpoint_every=4,
+        steps=7,
+        checkpoint_every=2,
         evaluate_every=3,
         patience=None,
         optimizer=optimizer,
@@ -101,10 +113,10 @@ def test_a_resumed_run_equals_one_that_never_stopped(world: Dataset, tmp_path: P
     whole = train(world, preset("tiny"), settings, tmp_path / "whole")
 
     def kill(at: Progress) -> None:
-        if at.step == 10:
-            raise _Killed
+        if at.step == 5:
+            raise _KilledError
 
-    with pytest.raises(_Killed):
+    with pytest.raises(_KilledError):
         train(world, preset("tiny"), settings, tmp_path / "resumed", on_progress=kill)
     assert not (tmp_path / "resumed").exists()
     with pytest.raises(OutputError, match="holds checkpoints of an unfinished run; give --resume"):
@@ -115,15 +127,15 @@ def test_a_resumed_run_equals_one_that_never_stopped(world: Dataset, tmp_path: P
     resumed = train(
         world, preset("tiny"), settings, tmp_path / "resumed", resume=True, on_progress=lambda at: steps.append(at.step)
     )
-    assert steps == [9, 10, 11, 12]  # from the checkpoint of step 8
+    assert steps == [5, 6, 7]  # from the checkpoint of step 4
     assert resumed.log.losses == whole.log.losses
     assert resumed.log.recalls == whole.log.recalls
     assert resumed.fingerprint == whole.fingerprint
 
 
-def test_the_same_seed_gives_the_same_encoder_and_another_seed_another(world: Dataset, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_encoder_and_another_seed_another(pins: Dataset, tmp_path: Path) -> None:
     first, second, third = (
-        train(world, preset("tiny"), tiny(steps=3, seed=seed, evaluate_every=0), tmp_path / name)
+        train(pins, preset("tiny"), tiny(steps=3, seed=seed, evaluate_every=0), tmp_path / name)
         for name, seed in (("first", 5), ("second", 5), ("third", 6))
     )
     assert first.fingerprint == second.fingerprint
@@ -131,15 +143,15 @@ def test_the_same_seed_gives_the_same_encoder_and_another_seed_another(world: Da
     assert first.metrics == {}
 
 
-def test_the_random_numbers_of_the_caller_are_left_alone(world: Dataset, tmp_path: Path) -> None:
+def test_the_random_numbers_of_the_caller_are_left_alone(pins: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    train(world, preset("tiny"), tiny(steps=2, evaluate_every=0), tmp_path / "encoder")
+    train(pins, preset("tiny"), tiny(steps=2, evaluate_every=0), tmp_path / "encoder")
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_bfloat16_trains(world: Dataset, tmp_path: Path) -> None:
-    result = train(world, preset("tiny"), tiny(steps=6, mixed_precision="bf16", evaluate_every=6), tmp_path / "encoder")
+def test_bfloat16_trains(pins: Dataset, tmp_path: Path) -> None:
+    result = train(pins, preset("tiny"), tiny(steps=6, mixed_precision="bf16", evaluate_every=6), tmp_path / "encoder")
     assert np.isfinite(result.loss)
     assert "development_recall@10_mean" in result.metrics
 
@@ -152,34 +164,34 @@ def test_without_a_split_all_is_trained_on(tmp_path: Path) -> None:
     assert (result.run_folder / "training_curve.png").exists()
 
 
-def test_a_loss_that_is_no_number_is_said(world: Dataset, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_is_said(pins: Dataset, tmp_path: Path) -> None:
     settings = tiny(steps=50, learning_rate=1e30, clip_norm=None, evaluate_every=0)
     with pytest.raises(SettingError, match=r"is no number any more in step \d+; train with a lower learning rate"):
-        train(world, preset("tiny"), settings, tmp_path / "encoder")
+        train(pins, preset("tiny"), settings, tmp_path / "encoder")
     assert not (tmp_path / "encoder").exists()
 
 
-def test_what_is_there_is_not_replaced_unasked(world: Dataset, tmp_path: Path) -> None:
+def test_what_is_there_is_not_replaced_unasked(pins: Dataset, tmp_path: Path) -> None:
     out, settings = tmp_path / "encoder", tiny(steps=1, evaluate_every=0)
-    first = train(world, preset("tiny"), settings, out)
+    first = train(pins, preset("tiny"), settings, out)
     for resume in (False, True):
         with pytest.raises(OutputError, match="is there already; give another folder, or --overwrite"):
-            train(world, preset("tiny"), settings, out, resume=resume)
-    again = train(world, preset("tiny"), tiny(steps=1, seed=9, evaluate_every=0), out, overwrite=True)
+            train(pins, preset("tiny"), settings, out, resume=resume)
+    again = train(pins, preset("tiny"), tiny(steps=1, seed=9, evaluate_every=0), out, overwrite=True)
     assert FrozenEncoder.from_pretrained(out).fingerprint == again.fingerprint != first.fingerprint
 
     precious = tmp_path / "photos"
     precious.mkdir()
     (precious / "cat.png").write_bytes(b"cat")
     with pytest.raises(OutputError, match="is there and is no encoder folder"):
-        train(world, preset("tiny"), settings, precious, overwrite=True)
+        train(pins, preset("tiny"), settings, precious, overwrite=True)
     assert (precious / "cat.png").read_bytes() == b"cat"
 
 
-def test_a_target_below_a_file_is_refused_at_once(world: Dataset, tmp_path: Path) -> None:
+def test_a_target_below_a_file_is_refused_at_once(pins: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        train(world, preset("tiny"), tiny(), tmp_path / "file" / "encoder")
+        train(pins, preset("tiny"), tiny(), tmp_path / "file" / "encoder")
 
 
 def test_held_out_queries_are_in_no_pair_and_no_suggestion(world: Dataset) -> None:
@@ -255,11 +267,11 @@ def test_a_pair_does_not_see_its_own_query_among_the_engaged_ones(world: Dataset
     assert data.exclude_query["pin"][queries.index(next(q for q in queries if q.endswith("old")))] == -1
 
 
-def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(world: Dataset, tmp_path: Path) -> None:
+def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(pins: Dataset, tmp_path: Path) -> None:
     from omnifeat.models.omni import build_model
 
     config = with_query(trainable_layers=0)
-    data = prepare_training_data(world, config)
+    data = prepare_training_data(pins, config)
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
     rows = np.arange(len(data.queries))[::-1].copy()
     pooled = data.queries.with_pooled(model.query, CPU)
@@ -267,7 +279,7 @@ def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(world: Datase
         torch.testing.assert_close(
             encode_distinct_queries(model, pooled, rows, CPU), encode_distinct_queries(model, data.queries, rows, CPU)
         )
-    result = train(world, config, tiny(steps=5), tmp_path / "encoder")
+    result = train(pins, config, tiny(steps=5), tmp_path / "encoder")
     trained = result.model.query.backbone.state_dict()
     start = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size, seed=0)
     for name, weight in start.query.backbone.state_dict().items():

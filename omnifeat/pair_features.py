@@ -1,0 +1,321 @@
+"""What `omnifeat.featurize` is made of: pairs read twice, vectors gathered, columns worked out batch by batch.
+
+The two readings and the columns are described in `omnifeat.featurize`.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from omnifeat.ahead import ahead
+from omnifeat.cosines import engaged_cosines, pair_cosines
+from omnifeat.embedding_table import EmbeddingTable
+from omnifeat.entity_sources import EntitySource
+from omnifeat.errors import DataError
+from omnifeat.frozen import FrozenEncoder
+from omnifeat.keys import as_strings
+from omnifeat.pair_vectors import ENGAGED, PairVectors, Progress, no_progress
+from omnifeat.scratch import RowNumbers, Scratch
+
+__all__ = [
+    "FeatureOptions",
+    "FeaturizeReport",
+    "PairTable",
+    "PreparedPairs",
+    "feature_names",
+    "featurized_batches",
+    "make_report",
+    "output_schema",
+    "prepare",
+]
+
+UNSCORED = "unscored"
+ENGAGED_COLUMNS = ("max_cosine_engaged_queries", "mean_cosine_engaged_queries")
+
+# What the `unscored` column says; 0 is null, a pair with a cosine.
+_REASONS = (
+    "query is null",
+    "query is blank",
+    "entity_id is null",
+    "entity_id is not among the entities",
+    "query vector is zero",
+    "entity vector is zero",
+)
+_QUERY_NULL, _QUERY_BLANK, _ENTITY_NULL, _ENTITY_UNKNOWN, _QUERY_ZERO, _ENTITY_ZERO = range(1, 7)
+
+UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeaturizeReport:
+    """What was done: `unscored` maps each reason to its count of rows.
+
+    `queries` and `entities` are the distinct ones of the pairs; engaged queries are encoded besides.
+    """
+
+    rows: int
+    unscored: Mapping[str, int]
+    columns: tuple[str, ...]
+    fingerprint: str
+    queries: int
+    entities: int
+    queries_encoded: int
+    entities_encoded: int
+
+    @property
+    def unscored_rows(self) -> int:
+        """Rows without a cosine."""
+        return sum(self.unscored.values())
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """A table of pairs that can be read more than once."""
+
+    name: str
+    schema: pa.Schema
+    read: Callable[[Sequence[str] | None, int], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """Settings of a run, checked, with everything opened; `encoder_name` is what messages call the encoder."""
+
+    encoder: FrozenEncoder
+    encoder_name: str
+    sources: list[EntitySource]
+    tables: list[EmbeddingTable]
+    leave_out_own_query: bool
+    column_prefix: str
+    strict: bool
+    batch_size: int
+    memory_limit: int
+    threads: int
+    progress: Progress = no_progress
+
+
+@dataclass
+class PreparedPairs:
+    """What the second reading needs."""
+
+    vectors: PairVectors
+    numbers: RowNumbers
+    query_reasons: UInt8  # (Q,)
+    entity_reasons: UInt8  # (E,)
+    query_texts: Int64 | None
+    queries_of_pairs: int
+    unscored: Counter[int] = field(default_factory=Counter)
+
+
+def feature_names(options: FeatureOptions) -> list[str]:
+    """Names of the columns to come, without prefix, `unscored` last."""
+    config = options.encoder.config
+    present = {name for source in options.sources for name in source.schema.names}
+    names = ["cosine", *(f"cosine_{width}" for width in sorted(config.matryoshka) if width < options.encoder.dim)]
+    names += [f"cosine_{name}" for name in config.compatibility if name in present]
+    if ENGAGED in present:
+        names += ENGAGED_COLUMNS
+    return [*names, UNSCORED]
+
+
+def output_schema(pairs: PairTable, options: FeatureOptions) -> pa.Schema:
+    """The pairs' columns and the new ones; the encoder's fingerprint goes into the metadata.
+
+    Raises
+    ------
+    DataError
+        If the pairs lack a column that is needed, or have one of a new name.
+    """
+    for name in ("query", "entity_id"):
+        if name not in pairs.schema.names:
+            raise DataError(
+                f"{pairs.name} has no column '{name}'; its columns are {', '.join(pairs.schema.names)}. "
+                "Pairs need 'query' and 'entity_id'."
+            )
+    schema = pairs.schema
+    for name in feature_names(options):
+        column = options.column_prefix + name
+        if column in pairs.schema.names:
+            raise DataError(
+                f"{pairs.name} has a column '{column}' already; put another name before the new columns with "
+                "--column-prefix (column_prefix)."
+            )
+        schema = schema.append(pa.field(column, pa.string() if name == UNSCORED else pa.float32()))
+    fingerprint = {b"omnifeat.fingerprint": options.encoder.fingerprint.encode()}
+    return schema.with_metadata({**(schema.metadata or {}), **fingerprint})
+
+
+def _number_pairs(pairs: PairTable, vectors: PairVectors, numbers: RowNumbers, options: FeatureOptions) -> None:
+    """The first reading."""
+    columns = ["query", "entity_id", *(["entity_type"] if "entity_type" in pairs.schema.names else [])]
+    with options.progress("reading pairs", None) as advance:
+        for batch in ahead(pairs.read(columns, options.batch_size), options.threads):
+            texts = [as_strings(batch.column(name), f"{pairs.name}: column '{name}'") for name in columns]
+            numbers.append(*vectors.number(texts[0], texts[1], texts[2] if len(texts) == 3 else None))
+            advance(batch.num_rows)
+    if len(numbers) == 0:
+        raise DataError(f"{pairs.name} holds no pairs; give a table with at least one row.")
+
+
+def _reasons(query_rows: Int32, entity_rows: Int32, query_reasons: UInt8, entity_reasons: UInt8) -> UInt8:
+    """Why each pair cannot be scored, uint8 (P,), 0 where it can: the query's reason before the entity's."""
+    # row -1 reads the last element: the reason for null
+    of_query = np.append(query_reasons, np.uint8(_QUERY_NULL))[query_rows]
+    of_entity = np.append(entity_reasons, np.uint8(_ENTITY_NULL))[entity_rows]
+    return np.where(of_query > 0, of_query, of_entity)
+
+
+def _refuse_unscored(pairs: PairTable, state: PreparedPairs, options: FeatureOptions) -> None:
+    """Under `strict`, name the first pair that cannot be scored.
+
+    Raises
+    ------
+    DataError
+        If there is one.
+    """
+    for start in range(0, len(state.numbers), options.batch_size):
+        count = min(options.batch_size, len(state.numbers) - start)
+        query_rows, entity_rows = state.numbers.read(start, count)
+        reasons = _reasons(query_rows, entity_rows, state.query_reasons, state.entity_reasons)
+        bad = np.flatnonzero(reasons)
+        if len(bad):
+            row = int(bad[0])
+            identifier = ""
+            if reasons[row] in (_ENTITY_UNKNOWN, _ENTITY_ZERO):
+                identifier = f" (entity_id {state.vectors.entities.take(entity_rows[row : row + 1])[0]!r})"
+            raise DataError(
+                f"{pairs.name}, row {start + row + 1}: {_REASONS[reasons[row] - 1]}{identifier}; mend it, or leave out "
+                "--strict (strict) to keep such rows with nulls."
+            )
+
+
+def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> PreparedPairs:
+    """Everything up to the second reading."""
+    vectors = PairVectors(options.encoder, scratch, threads=options.threads, progress=options.progress)
+    numbers = scratch.row_numbers()
+    _number_pairs(pairs, vectors, numbers, options)
+    queries_of_pairs = len(vectors.queries)  # engaged queries come on top
+    vectors.read_ids(options.sources)
+    vectors.look_up(options.tables)
+    blank = vectors.blank_queries()
+    state = PreparedPairs(
+        vectors=vectors,
+        numbers=numbers,
+        query_reasons=np.where(blank, _QUERY_BLANK, 0).astype(np.uint8),
+        entity_reasons=np.where(vectors.unknown_entities(), _ENTITY_UNKNOWN, 0).astype(np.uint8),
+        query_texts=None,
+        queries_of_pairs=queries_of_pairs,
+    )
+    if options.strict:  # before hours of encoding
+        _refuse_unscored(pairs, state, options)
+    if options.leave_out_own_query and len(vectors.engaged):
+        state.query_texts = vectors.query_texts()
+    vectors.encode(options.sources, blank)
+    zero_queries = (vectors.query_norms[:, -1] == 0) & (state.query_reasons == 0)
+    zero_entities = (vectors.entity_norms[:, -1] == 0) & (state.entity_reasons == 0)
+    state.query_reasons[zero_queries] = _QUERY_ZERO
+    state.entity_reasons[zero_entities] = _ENTITY_ZERO
+    if options.strict:
+        _refuse_unscored(pairs, state, options)
+    return state
+
+
+def _features(
+    state: PreparedPairs, names: Sequence[str], query_rows: Int32, entity_rows: Int32, threads: int
+) -> list[pa.Array]:
+    """The feature columns of some pairs, in the order of `names`."""
+    vectors = state.vectors
+    reasons = _reasons(query_rows, entity_rows, state.query_reasons, state.entity_reasons)
+    scored = reasons == 0
+    state.unscored.update(dict(enumerate(np.bincount(reasons, minlength=len(_REASONS) + 1).tolist())))
+    query_rows = np.where(scored, query_rows, np.int32(-1))
+    entity_rows = np.where(scored, entity_rows, np.int32(-1))
+    values: dict[str, npt.NDArray[np.float32]] = {}
+    cosines = pair_cosines(
+        vectors.query_vectors,
+        vectors.entity_vectors,
+        query_rows,
+        entity_rows,
+        widths=vectors.widths,
+        query_norms_QW=vectors.query_norms,
+        entity_norms_EW=vectors.entity_norms,
+        threads=threads,
+    )
+    for index, width in enumerate(vectors.widths):
+        values["cosine" if index == len(vectors.widths) - 1 else f"cosine_{width}"] = cosines[:, index]
+    whole_norms = np.ascontiguousarray(vectors.query_norms[:, -1])
+    for name, (existing, norms) in vectors.compatibility.items():
+        values[f"cosine_{name}"] = pair_cosines(
+            vectors.query_vectors,
+            existing,
+            query_rows,
+            entity_rows,
+            query_norms_QW=whole_norms[:, None],
+            entity_norms_EW=norms[:, None],
+            threads=threads,
+        )[:, 0]
+    if ENGAGED_COLUMNS[0] in names:
+        engaged = engaged_cosines(
+            vectors.query_vectors,
+            whole_norms,
+            query_rows,
+            entity_rows,
+            vectors.engaged_starts,
+            vectors.engaged_lengths,
+            vectors.engaged,
+            leave_out=state.query_texts,
+            threads=threads,
+        )
+        for index, name in enumerate(ENGAGED_COLUMNS):
+            values[name] = engaged[:, index]
+    columns = [pa.array(np.ascontiguousarray(values[name]), from_pandas=True) for name in names if name != UNSCORED]
+    if scored.all():
+        return [*columns, pa.nulls(len(reasons), pa.string())]
+    index = pa.array(reasons.astype(np.int32) - 1, mask=scored)
+    return [*columns, pa.DictionaryArray.from_arrays(index, pa.array(_REASONS, pa.string())).dictionary_decode()]
+
+
+def featurized_batches(
+    pairs: PairTable, state: PreparedPairs, options: FeatureOptions, columns: Sequence[str] | None
+) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+    """Batches of the pairs, with their features."""
+    names = feature_names(options)
+    done = 0
+    with options.progress("featurizing pairs", len(state.numbers)) as advance:
+        for batch in ahead(pairs.read(columns, options.batch_size), options.threads):
+            if done + batch.num_rows > len(state.numbers):
+                break
+            query_rows, entity_rows = state.numbers.read(done, batch.num_rows)
+            yield batch, _features(state, names, query_rows, entity_rows, options.threads)
+            done += batch.num_rows
+            advance(batch.num_rows)
+    if done != len(state.numbers):
+        raise DataError(f"{pairs.name} changed while it was read; run again once nothing writes to it.")
+
+
+def make_report(state: PreparedPairs, options: FeatureOptions) -> FeaturizeReport:
+    """What was done, once all pairs went through `featurized_batches`."""
+    unscored = {_REASONS[code - 1]: count for code, count in sorted(state.unscored.items()) if code > 0 and count > 0}
+    report = FeaturizeReport(
+        rows=len(state.numbers),
+        unscored=unscored,
+        columns=tuple(options.column_prefix + name for name in feature_names(options)),
+        fingerprint=options.encoder.fingerprint,
+        queries=state.queries_of_pairs,
+        entities=len(state.vectors.entities),
+        queries_encoded=state.vectors.queries_encoded,
+        entities_encoded=state.vectors.entities_encoded,
+    )
+    if report.unscored_rows:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in unscored.items())
+        logger.info("%d of %d pairs could not be scored: %s", report.unscored_rows, report.rows, reasons)
+    return report
