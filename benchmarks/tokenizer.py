@@ -8,6 +8,7 @@ resident size grows while the first batch is encoded, texts and vocabulary being
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -125,7 +126,7 @@ def python_strings(folder: Path):
         padded = [START + word + END for word in words]
         found = [trigram_ids.get(word[i : i + 3]) for word in padded for i in range(len(word) - 2)]
         found += map(word_ids.get, words)
-        found += [bigram_ids.get(first + " " + second) for first, second in zip(words, words[1:], strict=False)]
+        found += [bigram_ids.get(first + " " + second) for first, second in itertools.pairwise(words)]
         return [token for token in found if token is not None]
 
     return lambda part: [encode(text) for text in part.to_pylist()]
@@ -160,7 +161,10 @@ def polars_tokens(polars, part: pa.StringArray):
 
 
 def with_polars(folder: Path):
-    """Explode words and letters, join with the vocabularies, ids of a row gathered into a list."""
+    """Explode words and letters, join with the vocabularies, ids of a row gathered into a list.
+
+    The streaming engine was up to a fifth faster here than the default one. Ids of a row come in no order.
+    """
     import polars as pl
 
     vocabularies = {kind: pl.from_arrow(string_vocabulary(folder, kind)).lazy() for kind in KINDS}
@@ -168,7 +172,7 @@ def with_polars(folder: Path):
     def encode(part):
         frames = polars_tokens(pl, part)
         found = [frames[k].join(vocabularies[k], on="token").select("row", "id") for k in KINDS]
-        return pl.concat(found).group_by("row").agg("id").collect()
+        return pl.concat(found).group_by("row").agg("id").collect(engine="streaming")
 
     return encode
 

@@ -92,31 +92,34 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", default="6")
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--only", choices=("pretrained", "scratch"), help="one of the two query sides")
     arguments = parser.parse_args()
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     data = out / "data"
-    seed = f"--seed {arguments.seed}"
-    omnifeat(f"import emojibase {arguments.emojibase} -o {data} --overwrite")
-    omnifeat(f"validate {data} --leaks")
-    omnifeat(
-        f"train {data} --preset small -o {out / 'pretrained'} --query-model {arguments.e5} {PRETRAINED_SIDE} "
-        f"{ENTITY_SIDE} {ENTITY_TEXT} {SCHEDULE} --epochs {arguments.epochs} {seed} --overwrite",
-        "--prefix",
-        "query: ",
-    )
-    omnifeat(
-        f"train {data} --preset small -o {out / 'scratch'} {ENTITY_SIDE} {ENTITY_TEXT} {SCHEDULE} "
-        f"--epochs {arguments.epochs} {seed} --overwrite"
-    )
+    if not data.exists():  # what is there is kept, so that a study can be taken up again
+        omnifeat(f"import emojibase {arguments.emojibase} -o {data}")
+        omnifeat(f"validate {data} --leaks")
     for name in ("pretrained", "scratch"):
+        if arguments.only not in (None, name):
+            continue
+        pretrained = name == "pretrained"
+        if not (out / name).exists():
+            query_side = f"--query-model {arguments.e5} {PRETRAINED_SIDE}" if pretrained else ""
+            omnifeat(
+                f"train {data} --preset small -o {out / name} {query_side} {ENTITY_SIDE} {ENTITY_TEXT} {SCHEDULE} "
+                f"--epochs {arguments.epochs} --seed {arguments.seed}",
+                *(["--prefix", "query: "] if pretrained else []),
+            )
         run = ranker_run(data, out / name, out)
-        compared = "random,bm25-words,bm25-trigrams,tfidf,learned-engaged,learned+learned-engaged"
-        untrained = f"--pretrained {arguments.e5}" if name == "pretrained" else ""
+        rows = ["random", "bm25-words", "bm25-trigrams", "tfidf"]
+        rows += ["pretrained", "pretrained-engaged"] if pretrained else []
+        rows += ["learned-engaged", "learned+learned-engaged"]
+        untrained = ["--pretrained", str(arguments.e5), "--pretrained-prefix", "query: "] if pretrained else []
         omnifeat(
             f"evaluate recall {data} --encoder {out / name} --run {run} --run-columns score --by language "
-            f"--groups en,en-gb,fr,de -o {out / f'recall_{name}'} --overwrite {untrained}",
-            *(["--pretrained-prefix", "query: "] if untrained else ["--baselines", compared]),
+            f"--groups en,en-gb,fr,de --baselines {','.join(rows)} -o {out / f'recall_{name}'} --overwrite",
+            *untrained,
         )
 
 

@@ -68,7 +68,6 @@ def main(
     from omnifeat.models.config import preset as encoder_preset
     from omnifeat.models.overrides import with_overrides
     from omnifeat.training.settings import train_preset
-    from omnifeat.training.threads import thread_limit
     from omnifeat.training.trainer import train
 
     config = encoder_preset(preset)
@@ -105,10 +104,16 @@ def main(
     settings = dataclasses.replace(train_preset(preset), **changes)
 
     with ExitStack() as stack:
-        stack.enter_context(thread_limit(threads))
         shown = _Shown(stack)
         result = train(
-            Dataset.open(data), config, settings, out, resume=resume, overwrite=overwrite, on_progress=shown.step
+            Dataset.open(data),
+            config,
+            settings,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            threads=threads,
+            on_progress=shown.step,
         )
     recall = result.metrics.get("development_recall@10_mean")
     curve = result.run_folder / "training_curve.png"
@@ -118,9 +123,9 @@ def main(
         ("steps", f"{result.steps:,} (weights of step {result.best_step:,})"),
         ("time", f"{result.seconds:.1f} s"),
         ("fingerprint", result.fingerprint[:16]),
-        ("encoder", str(result.path)),
-        ("training curve", str(curve)),
     ]
+    # paths stand below the table, whose cells are cut at the width of the terminal
+    paths = [f"encoder         {result.path}", f"training curve  {curve}", f"log             {curve.parent}"]
     report(
         {
             "path": str(result.path),
@@ -134,7 +139,7 @@ def main(
             "training_curve": str(curve),
         },
         as_json,
-        [result_table(["what", "value"], rows, title="Trained")],
+        [result_table(["what", "value"], rows, title="Trained"), *paths],
     )
 
 

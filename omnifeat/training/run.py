@@ -141,6 +141,7 @@ class TrainingRun:
         # dropout differs between the processes' parts of a batch
         torch.manual_seed(settings.seed * 1_000_003 + accelerator.process_index)
 
+        self.threads = torch.get_num_threads()
         self.step = 0
         self.log = TrainingLog()
         self.loss = math.nan
@@ -240,6 +241,7 @@ class TrainingRun:
         if self.accelerator.is_main_process:
             with self.accelerator.autocast():
                 measured = [self.development.recall_at_10(self.model, self.device)]
+            torch.set_num_threads(self.threads)  # numba may have set another number; see `omnifeat.training.threads`
         recall: Mapping[str, float] = broadcast_object_list(measured)[0]
         self.log.recalls.append({"step": self.step, **recall})
         events.add({f"recall_at_10/{name}": value for name, value in recall.items()}, self.step)

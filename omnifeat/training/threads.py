@@ -11,15 +11,16 @@ __all__ = ["thread_limit"]
 
 @contextmanager
 def thread_limit(threads: int | None) -> Iterator[None]:
-    """Let torch and numba use `threads` threads meanwhile; None leaves them as they are."""
-    if threads is None:
-        yield
-        return
+    """Let torch and numba use `threads` threads meanwhile, both as many as torch does now if None.
+
+    They must agree: numba's parallel loops set the number of OpenMP threads of the whole process, so after one of them
+    torch would go on with numba's number, and another number of threads gives other last digits.
+    """
     before_torch, before_numba = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(threads or before_torch)
+    numba.set_num_threads(min(threads or before_torch, numba.config.NUMBA_NUM_THREADS))
     try:
         yield
     finally:
-        torch.set_num_threads(before_torch)
         numba.set_num_threads(before_numba)
+        torch.set_num_threads(before_torch)

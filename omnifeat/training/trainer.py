@@ -21,6 +21,7 @@ from omnifeat.models.config import EncoderConfig
 from omnifeat.training.checkpoint import latest_checkpoint, remove_checkpoints
 from omnifeat.training.run import Progress, TrainingRun, TrainResult
 from omnifeat.training.settings import TrainSettings
+from omnifeat.training.threads import thread_limit
 
 __all__ = ["Progress", "TrainResult", "run_folder_of", "train"]
 
@@ -37,6 +38,7 @@ def train(
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
+    threads: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
     """Train an encoder and freeze it.
@@ -54,6 +56,8 @@ def train(
         Go on from the newest checkpoint of the run (or start, where there is none).
     overwrite
         Replace an encoder and a run that are there.
+    threads
+        Threads of torch and numba; as many as torch uses now if None.
     on_progress
         Called after each step.
 
@@ -72,7 +76,7 @@ def train(
     run_folder = run_folder_of(out)
     _check_target(out, run_folder, resume=resume, overwrite=overwrite)
     devices = range(torch.cuda.device_count())  # the caller's random numbers are left as they were
-    with torch.random.fork_rng(devices=devices), _accelerator(settings) as accelerator:
+    with thread_limit(threads), torch.random.fork_rng(devices=devices), _accelerator(settings) as accelerator:
         run = TrainingRun(dataset, config, settings, run_folder, accelerator)
         if resume:
             run.restore()
