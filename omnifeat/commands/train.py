@@ -64,6 +64,8 @@ def main(
     """Train an encoder on the train part of a dataset and write it frozen, with its log and training curve."""
     import dataclasses
 
+    import torch.distributed
+
     from omnifeat.data.dataset import Dataset
     from omnifeat.models.config import preset as encoder_preset
     from omnifeat.models.overrides import with_overrides
@@ -115,6 +117,10 @@ def main(
             threads=threads,
             on_progress=shown.step,
         )
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if not result.is_main_process:
+        return
     recall = result.metrics.get("development_recall@10_mean")
     curve = result.run_folder / "training_curve.png"
     rows: list[tuple[str, object]] = [

@@ -16,6 +16,7 @@ from omnifeat.ranks import Excluded, id_order, ranks_of_positives
 from omnifeat.training.encoding import QueryTable, encode_distinct_entities, encode_distinct_queries
 from omnifeat.training.prepare import TrainingData
 from omnifeat.training.tasks import QUERY
+from omnifeat.training.threads import thread_limit
 
 __all__ = ["DevelopmentSet", "prepare_development_set"]
 
@@ -62,7 +63,10 @@ class DevelopmentSet:
         for pairs in self.pairs:
             corpus_ND = corpora[pairs.entity_type]
             order_N = np.arange(len(corpus_ND), dtype=np.int64)  # corpora are sorted by id
-            ranks = ranks_of_positives(queries_QD, corpus_ND, order_N, pairs.queries, pairs.positives, pairs.excluded)
+            with thread_limit(None):  # the ranks are counted by numba, which would leave torch another number
+                ranks = ranks_of_positives(
+                    queries_QD, corpus_ND, order_N, pairs.queries, pairs.positives, pairs.excluded
+                )
             recall[pairs.name] = float((ranks <= 10).mean())
         return recall | {"mean": float(np.mean(list(recall.values())))}
 

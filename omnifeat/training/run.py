@@ -64,6 +64,8 @@ class TrainResult:
         Time of this call.
     log
         Losses and measurements on the way.
+    is_main_process
+        Whether this is the first process, the one that wrote all of it.
     """
 
     path: Path
@@ -76,6 +78,7 @@ class TrainResult:
     metrics: dict[str, float]
     seconds: float
     log: TrainingLog
+    is_main_process: bool
 
 
 class TrainingRun:
@@ -141,7 +144,6 @@ class TrainingRun:
         # dropout differs between the processes' parts of a batch
         torch.manual_seed(settings.seed * 1_000_003 + accelerator.process_index)
 
-        self.threads = torch.get_num_threads()
         self.step = 0
         self.log = TrainingLog()
         self.loss = math.nan
@@ -184,7 +186,7 @@ class TrainingRun:
                     self._measure(events)
                 if self._is_due(self.checkpoint_every) and self.step < self.steps and not self.stopped_early:
                     self.save()
-                if on_progress is not None:
+                if on_progress is not None and self.accelerator.is_main_process:
                     recall = self.log.recalls[-1]["mean"] if self.log.recalls else None
                     on_progress(Progress(self.step, self.steps, loss, recall))
         finally:
@@ -241,7 +243,6 @@ class TrainingRun:
         if self.accelerator.is_main_process:
             with self.accelerator.autocast():
                 measured = [self.development.recall_at_10(self.model, self.device)]
-            torch.set_num_threads(self.threads)  # numba may have set another number; see `omnifeat.training.threads`
         recall: Mapping[str, float] = broadcast_object_list(measured)[0]
         self.log.recalls.append({"step": self.step, **recall})
         events.add({f"recall_at_10/{name}": value for name, value in recall.items()}, self.step)
@@ -363,6 +364,7 @@ class TrainingRun:
             metrics=metrics,
             seconds=seconds,
             log=self.log,
+            is_main_process=self.accelerator.is_main_process,
         )
 
 

@@ -59,7 +59,7 @@ def train(
     threads
         Threads of torch and numba; as many as torch uses now if None.
     on_progress
-        Called after each step.
+        Called after each step, in the first process alone.
 
     Raises
     ------

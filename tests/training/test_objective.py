@@ -179,3 +179,18 @@ def test_development_recall_equals_a_double_loop(data: TrainingData, model: Omni
     assert capped is not None
     assert 12 <= len(capped.corpora["pin"]) <= 17  # twelve at random, and the positives of five pairs
     assert all(0 <= value <= 1 for value in capped.recall_at_10(model, torch.device("cpu")).values())
+
+
+def test_measuring_leaves_the_number_of_threads_alone(data: TrainingData, model: OmniModel) -> None:
+    from omnifeat.training.development import prepare_development_set
+
+    development = prepare_development_set(data, max_pairs=10, max_corpus=100, seed=0)
+    assert development is not None
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            development.recall_at_10(model, torch.device("cpu"))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
