@@ -70,10 +70,12 @@ def candidates(data: Path, encoder_folder: Path, part: str, out: Path) -> None:
 
 def ranker_run(data: Path, encoder: Path, out: Path) -> Path:
     """Candidates -> cosine columns -> ranker, trained on development, applied to test."""
+    vectors = out / f"queries_{encoder.name}.parquet"  # all tags, the engaged ones among them, encoded once
+    omnifeat(f"embed --encoder {encoder} --queries {data / 'queries.parquet'} -o {vectors} --overwrite")
     for part in ("development", "test"):
         candidates(data, encoder, part, out / f"{part}_pairs.parquet")
         omnifeat(
-            f"featurize {out / f'{part}_pairs.parquet'} --encoder {encoder} --entities {data} "
+            f"featurize {out / f'{part}_pairs.parquet'} --encoder {encoder} --entities {data} --embeddings {vectors} "
             f"-o {out / f'{part}_features.parquet'} --overwrite"
         )
     omnifeat(
