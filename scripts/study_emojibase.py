@@ -26,8 +26,8 @@ from omnifeat.frozen import FrozenEncoder
 
 CANDIDATES = 100  # per query and retriever; two retrievers
 
-# The transformer is not trained here, only the projection over it: with 46,000 short queries, training its upper layers
-# for an epoch gained less than the noise between seeds, and cost 30 times the time.
+# The transformer is not trained here, only the projection over it: its output is then computed once a query, not once
+# an epoch. Whether training its upper layers gains more is not measured with this script.
 PRETRAINED_SIDE = "--dim 384 --pooling mean --projection identity-init --trainable-layers 0"
 ENTITY_SIDE = "--set entity.trigrams=0 --set entity.bigrams=0 --set entity.hidden=[512,512] --set entity.text_dim=256"
 ENTITY_TEXT = "--set entity.text_pooling=sqrt --set entity.max_engaged_queries=200"
