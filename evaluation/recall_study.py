@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-REFERENCE = "learned"
+REFERENCE = "learned"  # highlighted, and what the other rows are compared with unless other references are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class RecallSettings:
         Values of `by` that make groups, in this order; null for all.
     ks
         Cut-offs of recall; the first one is the main one.
+    references
+        Rows that each other row is compared with; null for `learned` where it is measured.
     corpus_size
         Random entities in the corpus; null for the whole catalogue.
     leave_out_other_positives
@@ -73,6 +75,7 @@ class RecallSettings:
     by: str | None = None
     groups: tuple[str, ...] | None = None
     ks: tuple[int, ...] = (10,)
+    references: tuple[str, ...] | None = None
     corpus_size: int | None = None
     leave_out_other_positives: bool = True
     pretrained_fields: tuple[str, ...] = ("title", "description", "caption", "engaged_queries")
@@ -99,14 +102,14 @@ class RowResult:
         k -> Recall@k with its interval.
     mean_reciprocal_rank
         With its interval.
-    difference
-        Recall at the first k less that of the reference row, on the same resamples; null for the reference itself and
-        where it was not measured.
+    differences
+        Reference row -> recall at the first k less the reference's, on the same resamples; null for the reference
+        itself.
     """
 
     recall: dict[int, Interval]
     mean_reciprocal_rank: Interval
-    difference: Interval | None
+    differences: dict[str, Interval | None]
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def recall_studies(
     DataError
         If a table or column that is needed is not there, or no pairs are left.
     SettingError
-        If a row is asked for that the input does not allow.
+        If a row is asked for that the input does not allow, or a reference is not among the rows.
     """
     engagements = _engagements(dataset, settings)
     present = set(pc.unique(engagements["entity_type"]).to_pylist())
@@ -235,6 +238,7 @@ def _study(
     double = next((name for name in of_run if name in names), None)
     if double is not None:
         raise DataError(f"column '{double}' of the run has the name of a row of the study; rename the column")
+    _choose("row to compare with", settings.references or (), (*names, *of_run))
     for name in [*names, *of_run]:
         if on_row is not None:
             on_row(name)
@@ -342,13 +346,15 @@ def _measure(
 
     recall = {k: intervals(*sums((ranks_PS <= k).astype(np.float64))) for k in settings.ks}
     reciprocal = intervals(*sums(1 / ranks_PS))
-    differences: list[Interval | None] = [None] * len(names)
-    if REFERENCE in names:
-        reference = names.index(REFERENCE)
-        differences = list(less(*sums((ranks_PS <= settings.ks[0]).astype(np.float64)), reference))
-        differences[reference] = None
+    hits = sums((ranks_PS <= settings.ks[0]).astype(np.float64))
+    references = settings.references if settings.references is not None else (REFERENCE,) * (REFERENCE in names)
+    differences = {reference: less(*hits, names.index(reference)) for reference in references}
     rows = {
-        name: RowResult({k: recall[k][column] for k in settings.ks}, reciprocal[column], differences[column])
+        name: RowResult(
+            {k: recall[k][column] for k in settings.ks},
+            reciprocal[column],
+            {other: None if other == name else found[column] for other, found in differences.items()},
+        )
         for column, name in enumerate(names)
     }
     return GroupResult(len(queries), len(np.unique(queries)), rows)

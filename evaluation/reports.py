@@ -82,7 +82,6 @@ def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, contex
         "metric": "Recall@k as a hit rate per pair; ties by (-score, id); the positive does not count against itself",
         "context": asdict(context),
         "settings": asdict(settings),
-        "reference": REFERENCE,
         "studies": [
             {
                 "entity_type": study.entity_type,
@@ -104,7 +103,7 @@ def _group_json(group: GroupResult) -> dict[str, Any]:
             name: {
                 "recall": {str(k): json_interval(interval) for k, interval in row.recall.items()},
                 "mean_reciprocal_rank": json_interval(row.mean_reciprocal_rank),
-                "difference": json_interval(row.difference),
+                "differences": {other: json_interval(found) for other, found in row.differences.items()},
             }
             for name, row in group.rows.items()
         },
@@ -113,14 +112,13 @@ def _group_json(group: GroupResult) -> dict[str, Any]:
 
 def recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str], list[list[str]]]:
     """Column names and cells of the overall table."""
-    with_difference = any(row.difference is not None for row in study.overall.rows.values())
+    references = list(next(iter(study.overall.rows.values())).differences) if len(study.overall.rows) > 1 else []
     columns = ["row", *(f"Recall@{k} %" for k in settings.ks), "MRR %"]
-    if with_difference:
-        columns.append(f"Recall@{settings.ks[0]} less {REFERENCE}")
+    columns += [f"Recall@{settings.ks[0]} less {other}" for other in references]
     cells = []
     for name, row in study.overall.rows.items():
         line = [name, *(interval_cell(row.recall[k]) for k in settings.ks), interval_cell(row.mean_reciprocal_rank)]
-        cells.append(line + [difference_cell(row.difference)] * with_difference)
+        cells.append(line + [difference_cell(row.differences[other]) for other in references])
     return columns, cells
 
 

@@ -41,6 +41,9 @@ def recall(
     by: Annotated[str | None, typer.Option(help="Column of engagements or queries that makes groups.")] = None,
     groups: Annotated[str | None, typer.Option(help="Values of --by to show, in this order; all.")] = None,
     k: Annotated[str, typer.Option(help="Cut-offs, separated by commas; the first is the main one.")] = "10",
+    reference: Annotated[
+        str | None, typer.Option(help="Rows to compare the others with, separated by commas; learned.")
+    ] = None,
     corpus: Annotated[int | None, typer.Option(min=1, help="Random entities to rank among; all.")] = None,
     count_other_positives: Annotated[
         bool, typer.Option("--count-other-positives", help="Let a query's other positives count as competitors.")
@@ -78,6 +81,7 @@ def recall(
         by=by,
         groups=_listed(groups),
         ks=cut_offs,
+        references=_listed(reference),
         corpus_size=corpus,
         leave_out_other_positives=not count_other_positives,
         pretrained_fields=_listed(pretrained_fields) or (),

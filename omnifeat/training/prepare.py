@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from omnifeat.data.conform import first_width
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import HashSplit, Split, split_rows
 from omnifeat.errors import DataError
@@ -107,7 +108,7 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig) -> TrainingDa
     """
     dataset.require("engagements", *_ENGAGEMENT_COLUMNS)
     tables = _entity_tables(dataset, config)
-    config = fitted_to(config, {_ENTITY_TABLES[kind]: table.schema for kind, table in tables.items()})
+    config = fitted_to(config, {_ENTITY_TABLES[kind]: _with_widths(table, config) for kind, table in tables.items()})
     ids = {kind: table.column("id").combine_chunks() for kind, table in tables.items()}
 
     train, development = _parts(dataset)
@@ -159,6 +160,22 @@ def _entity_tables(dataset: Dataset, config: EncoderConfig) -> dict[str, pa.Tabl
             dataset.require(name, "id")
             tables[kind] = dataset.read(name, [c for c in dataset.schema(name).names if c in wanted])
     return tables
+
+
+def _with_widths(table: pa.Table, config: EncoderConfig) -> pa.Schema:
+    """The table's schema, with a width for the user's own vector columns that the settings name.
+
+    The dataset gives the vectors of its schema their width; a column of lists with any other name is known to hold
+    vectors only because the settings say so.
+    """
+    schema = table.schema
+    for name in {*config.entity.continuous, *config.compatibility} & set(table.column_names):
+        column = table.column(name)
+        if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+            width = first_width(name, column.chunks)
+            if width:
+                schema = schema.set(schema.get_field_index(name), pa.field(name, pa.list_(pa.float32(), width)))
+    return schema
 
 
 def _parts(dataset: Dataset) -> tuple[pa.Table, pa.Table | None]:

@@ -36,7 +36,7 @@ def test_recall_writes_figures_table_and_picture(dataset: Dataset, tmp_path: Pat
     assert list(study["overall"]["rows"]) == ["random", "bm25-words", "learned"]
     assert study["grouped_by"] == "queries.languages"
     learned = study["overall"]["rows"]["learned"]
-    assert learned["difference"] is None
+    assert learned["differences"] == {"learned": None}
     assert learned["recall"]["3"]["low"] <= learned["recall"]["3"]["value"] <= learned["recall"]["3"]["high"]
     markdown = (out / "recall.md").read_text()
     assert f"| learned | {learned['recall']['1']['value'] * 100:.1f} [" in markdown

@@ -23,7 +23,7 @@ def test_all_rows_that_the_input_allows(dataset: Dataset, encoder) -> None:
     assert list(study_of(dataset, encoder).overall.rows) == [name for name in ROWS if "pretrained" not in name]
     baselines = study_of(dataset, None).overall.rows
     assert list(baselines) == ["random", "bm25-words", "bm25-trigrams", "tfidf"]
-    assert all(row.difference is None for row in baselines.values())
+    assert all(row.differences == {} for row in baselines.values())
 
 
 def test_pairs_are_distinct_and_ranks_are_those_of_a_double_loop(dataset: Dataset, encoder) -> None:
@@ -46,13 +46,20 @@ def test_pairs_are_distinct_and_ranks_are_those_of_a_double_loop(dataset: Datase
     assert study.overall.rows["learned"].recall[3].value == pytest.approx(hits)
 
 
-def test_difference_is_to_the_learned_row(dataset: Dataset, encoder) -> None:
-    rows = study_of(dataset, encoder).overall.rows
-    assert rows["learned"].difference is None
-    for name in ("random", "bm25-words", "learned-engaged"):
-        expected = rows[name].recall[1].value - rows["learned"].recall[1].value
-        assert rows[name].difference.value == pytest.approx(expected)
-        assert rows[name].difference.low <= expected + 1e-9
+@pytest.mark.parametrize("references", [None, ("bm25-words",), ("learned", "learned-engaged")])
+def test_differences_are_to_each_reference(dataset: Dataset, encoder, references) -> None:
+    rows = study_of(dataset, encoder, references=references).overall.rows
+    for reference in references or ("learned",):
+        assert rows[reference].differences[reference] is None
+        for name in set(rows) - {reference}:
+            expected = rows[name].recall[1].value - rows[reference].recall[1].value
+            assert rows[name].differences[reference].value == pytest.approx(expected)
+            assert rows[name].differences[reference].low <= expected + 1e-9
+
+
+def test_a_reference_that_is_not_measured_is_an_error(dataset: Dataset) -> None:
+    with pytest.raises(SettingError, match="no row to compare with 'learned'; choose from random, bm25-words"):
+        study_of(dataset, None, references=("learned",))
 
 
 def test_same_encoder_trained_and_untrained(dataset: Dataset, encoder) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from worlds import write_world
 
-from omnifeat.data.dataset import Dataset
+from omnifeat.data.dataset import Dataset, DatasetWriter
 from omnifeat.errors import OutputError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.models.config import EncoderConfig, preset
@@ -211,6 +211,22 @@ def test_entities_without_an_existing_embedding_are_left_out_of_its_task(world: 
     assert present is not None
     np.testing.assert_array_equal(present, np.arange(48) % 5 != 0)
     assert data.negatives_catalogue(task) == present.sum()
+
+
+def test_vectors_of_the_users_own_are_used_when_the_settings_name_them(tmp_path: Path) -> None:
+    plain = write_world(tmp_path / "plain", products=False)
+    pins = plain.read("pins")
+    own = pa.array([[float(row), 1.0, 0.0] for row in range(len(pins))], pa.list_(pa.float32(), 3))
+    with DatasetWriter(tmp_path / "world", plain.info) as writer:
+        writer.write("pins", pins.append_column("title_vector", own))
+        writer.write("engagements", plain.read("engagements"))
+    config = preset("tiny")
+    entity = dataclasses.replace(config.entity, continuous={"title_vector": 3})
+    config = dataclasses.replace(config, entity=entity, compatibility=("title_vector",))
+    data = prepare_training_data(Dataset.open(tmp_path / "world"), config)
+    assert data.config.compatibility_widths == {"title_vector": 3}
+    assert [task.name for task in data.tasks] == ["pins/entity", "pins/title_vector"]
+    np.testing.assert_array_equal(data.vectors["pin", "title_vector"].values, np.array(own.to_pylist()))
 
 
 def test_query_batches_equal_the_tokenizer(world: Dataset) -> None:
