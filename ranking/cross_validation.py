@@ -78,7 +78,7 @@ def cross_validate(
     feature_sets : mapping of name to columns
         What to compare.
     ranker : LambdaRanker or None
-        Settings to train with; it stays as it is.
+        Settings to train with; it stays as it is. Of its `monotonic_cst`, a feature set takes the features that it has.
     advance : function of a count, or None
         Called with 1 after each ranker of folds x seeds x feature sets.
 
@@ -107,11 +107,16 @@ def cross_validate(
     scores = {name: np.zeros(rows) for name in tables}
     importances = {name: np.zeros(len(columns)) for name, columns in feature_sets.items()}
     for name, table in tables.items():
+        monotonic = {
+            feature: direction
+            for feature, direction in (template.monotonic_cst or {}).items()
+            if feature in table.column_names
+        }
         for place, seed in enumerate(seeds):
             for fold in range(folds):
                 held_out = np.flatnonzero(fold_of_row[:, place] == fold)
                 kept = np.flatnonzero(fold_of_row[:, place] != fold)
-                fitted = clone(template).set_params(seed=seed)
+                fitted = clone(template).set_params(seed=seed, monotonic_cst=monotonic)
                 fitted.fit(table.take(kept), grades[kept], query_ids=queries[codes[kept]])
                 scores[name][held_out] += fitted.predict(table.take(held_out)) / len(seeds)
                 importances[name] += fitted.feature_importances_ / (folds * len(seeds))

@@ -23,6 +23,7 @@ __all__ = [
     "FeatureManifest",
     "Features",
     "choose_features",
+    "expand_columns",
     "expand_feature_sets",
     "read_features",
     "select_features",
@@ -257,17 +258,27 @@ def expand_feature_sets(specifications: Sequence[str], columns: Sequence[str]) -
             raise SettingError(f"Feature set {specification!r} must read NAME=COLUMN,COLUMN.")
         if name in sets:
             raise SettingError(f"Feature set {name!r} is given twice; give each its own name.")
-        chosen: list[str] = []
-        for item in wanted:
-            fitting = [column for column in columns if fnmatchcase(column, item)] if "*" in item else [item]
-            if not fitting or fitting[0] not in columns:
-                raise DataError(
-                    f"Column {item!r} of feature set {name!r} is not in the table; it has {_listed(columns)}"
-                    f"{_meant(item, columns)}."
-                )
-            chosen.extend(fitting)
-        sets[name] = list(dict.fromkeys(chosen))
+        sets[name] = expand_columns(wanted, columns, f"feature set {name!r}")
     return sets
+
+
+def expand_columns(wanted: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
+    """The columns that names and patterns mean, each once; a * stands for any run of characters.
+
+    Raises
+    ------
+    DataError
+        A column is not there, or nothing fits a pattern; `where` says who asked for it.
+    """
+    chosen: list[str] = []
+    for item in wanted:
+        fitting = [column for column in columns if fnmatchcase(column, item)] if "*" in item else [item]
+        if not fitting or fitting[0] not in columns:
+            raise DataError(
+                f"Column {item!r} of {where} is not in the table; it has {_listed(columns)}{_meant(item, columns)}."
+            )
+        chosen.extend(fitting)
+    return list(dict.fromkeys(chosen))
 
 
 def select_features(data: Any, names: Sequence[str]) -> pa.Table:

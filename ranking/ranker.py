@@ -66,6 +66,9 @@ class LambdaRanker(BaseEstimator):
     label_gain : sequence of float or None
         Gain of grade 0, 1, 2, ...; None takes 2^grade - 1, or the grade itself where a grade is above 30, as the
         exponential would leave weight to the highest grades only.
+    monotonic_cst : mapping of str to int or None
+        Feature -> 1 where the score may never fall as the feature grows, -1 where it may never rise; other features
+        are free. As scikit-learn's gradient boosting has it.
     seed : int
         Seed of all that LightGBM draws.
     threads : int or None
@@ -108,6 +111,7 @@ class LambdaRanker(BaseEstimator):
         truncation_level: int = 30,
         early_stopping_rounds: int = 30,
         label_gain: Sequence[float] | None = None,
+        monotonic_cst: Mapping[str, int] | None = None,
         seed: int = 0,
         threads: int | None = None,
         encoder_fingerprint: str | None = None,
@@ -123,6 +127,7 @@ class LambdaRanker(BaseEstimator):
         self.truncation_level = truncation_level
         self.early_stopping_rounds = early_stopping_rounds
         self.label_gain = label_gain
+        self.monotonic_cst = monotonic_cst
         self.seed = seed
         self.threads = threads
         self.encoder_fingerprint = encoder_fingerprint
@@ -191,7 +196,7 @@ class LambdaRanker(BaseEstimator):
         if all(given):
             evaluation, without = self._evaluation_rows(manifest, fingerprint, eval_X, eval_y, eval_query_ids)
             largest = max(largest, int(evaluation[1].max()))
-        parameters = self._parameters(largest)
+        parameters = {**self._parameters(largest), **self._monotonic([manifest.names[index] for index in columns])}
 
         groups = group_rows(codes, queries, values, grades)
         train_set = lightgbm.Dataset(
@@ -340,6 +345,23 @@ class LambdaRanker(BaseEstimator):
         if gains is not None:
             parameters["label_gain"] = gains
         return {**parameters, **(self.lightgbm_parameters or {})}
+
+    def _monotonic(self, features: Sequence[str]) -> dict[str, Any]:
+        """LightGBM's parameter for `monotonic_cst`, in the order of the model's features."""
+        constraints = dict(self.monotonic_cst or {})
+        for name, direction in constraints.items():
+            if name not in features:
+                raise SettingError(
+                    f"The 'monotonic_cst' setting names {name!r}, which is no feature; the features are "
+                    f"{', '.join(features)}."
+                )
+            if direction not in (-1, 0, 1):
+                raise SettingError(
+                    f"The 'monotonic_cst' of feature {name!r} must be 1 (rising), -1 (falling) or 0; got {direction!r}."
+                )
+        if not any(constraints.values()):
+            return {}
+        return {"monotone_constraints": [constraints.get(name, 0) for name in features]}
 
     def _evaluation_rows(
         self, manifest: FeatureManifest, fingerprint: str | None, X: Any, y: Any, query_ids: Any

@@ -24,7 +24,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import split_rows
 from omnifeat.frozen import FrozenEncoder
 
-CANDIDATES = 100  # per query and retriever; two retrievers
+CANDIDATES = 200  # per query and retriever; two retrievers
 
 # The transformer is not trained here, only the projection over it: its output is then computed once a query, not once
 # an epoch. Whether training its upper layers gains more is not measured with this script.
@@ -80,7 +80,7 @@ def ranker_run(data: Path, encoder: Path, out: Path) -> Path:
         )
     omnifeat(
         f"rank train {out / 'development_features.parquet'} --label grade --query-column query -o {out / 'ranker'} "
-        "--features cosine,max_cosine_engaged_queries,mean_cosine_engaged_queries --overwrite"
+        "--features cosine,max_cosine_engaged_queries,mean_cosine_engaged_queries --increasing '*' --overwrite"
     )
     predictions = out / "test_predictions.parquet"
     omnifeat(f"rank predict {out / 'test_features.parquet'} --ranker {out / 'ranker'} -o {predictions} --overwrite")
@@ -119,8 +119,9 @@ def main() -> None:
         rows += ["learned-engaged", "learned+learned-engaged"]
         untrained = ["--pretrained", str(arguments.e5), "--pretrained-prefix", "query: "] if pretrained else []
         omnifeat(
-            f"evaluate recall {data} --encoder {out / name} --run {run} --run-columns score --by language "
-            f"--groups en,en-gb,fr,de --baselines {','.join(rows)} -o {out / f'recall_{name}'} --overwrite",
+            f"evaluate recall {data} --encoder {out / name} --baselines {','.join(rows)} --run {run} --run-columns score "
+            "--reference learned,learned-engaged --by language --groups en,en-gb,fr,de "
+            f"-o {out / f'recall_{name}'} --overwrite",
             *untrained,
         )
 

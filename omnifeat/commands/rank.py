@@ -20,6 +20,10 @@ QueryOption = Annotated[str, typer.Option("--query-column", help="Column of the 
 TreesOption = Annotated[int, typer.Option("--trees", min=1, help="Trees at most.")]
 LearningRateOption = Annotated[float, typer.Option("--learning-rate", help="Weight of each tree.")]
 LeavesOption = Annotated[int, typer.Option("--leaves", min=2, help="Leaves of a tree at most.")]
+IncreasingOption = Annotated[
+    str | None,
+    typer.Option("--increasing", help="Features with which a score never falls, with commas and * as wanted."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")]
 
 # Columns of pairs that name things rather than describe them.
@@ -100,6 +104,7 @@ def train(
     trees: TreesOption = 300,
     learning_rate: LearningRateOption = 0.05,
     leaves: LeavesOption = 15,
+    increasing: IncreasingOption = None,
     seed: SeedOption = 0,
     encoder_fingerprint: Annotated[
         str | None,
@@ -120,19 +125,20 @@ def train(
     _check_free(output, overwrite)
     rows = read_table(table)
     excluded = [name for item in exclude or [] for name in item.split(",")]
-    ranker = LambdaRanker(
-        n_estimators=trees,
-        learning_rate=learning_rate,
-        num_leaves=leaves,
-        seed=seed,
-        threads=threads,
-        encoder_fingerprint=encoder_fingerprint,
-    )
     with _named(table):
         _require(rows, label, query_column)
         reserved = (label, query_column, *_IDS)
         names = choose_features(
             rows, features=features.split(",") if features else None, exclude=excluded, reserved=reserved
+        )
+        ranker = LambdaRanker(
+            n_estimators=trees,
+            learning_rate=learning_rate,
+            num_leaves=leaves,
+            monotonic_cst=_rising(increasing, names),
+            seed=seed,
+            threads=threads,
+            encoder_fingerprint=encoder_fingerprint,
         )
         evaluation: dict[str, Any] = {}
         if development is not None:
@@ -237,6 +243,7 @@ def cross_validate(
     trees: TreesOption = 300,
     learning_rate: LearningRateOption = 0.05,
     leaves: LeavesOption = 15,
+    increasing: IncreasingOption = None,
     gain: Annotated[str, typer.Option("--gain", help="Gain of a grade in NDCG: linear or exponential.")] = "linear",
     resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
     threads: ThreadsOption = None,
@@ -260,10 +267,16 @@ def cross_validate(
 
     _check_free(output, overwrite)
     rows = read_table(table)
-    ranker = LambdaRanker(n_estimators=trees, learning_rate=learning_rate, num_leaves=leaves, threads=threads)
     with _named(table):
         _require(rows, label, query_column, id_column)
         sets = expand_feature_sets(feature_set, rows.column_names)
+        ranker = LambdaRanker(
+            n_estimators=trees,
+            learning_rate=learning_rate,
+            num_leaves=leaves,
+            monotonic_cst=_rising(increasing, [name for names in sets.values() for name in names]),
+            threads=threads,
+        )
         with progress("training rankers", folds * seeds * len(sets)) as advance:
             result = run_folds(
                 rows,
@@ -424,3 +437,13 @@ def _named(table: str) -> Iterator[None]:
     except DataError as error:
         message = str(error)
         raise DataError(message if table in message else f"Table {table}: {message}") from error
+
+
+def _rising(increasing: str | None, features: list[str]) -> dict[str, int] | None:
+    """`monotonic_cst` of the features that `--increasing` names."""
+    from ranking.features import expand_columns
+
+    if increasing is None:
+        return None
+    named = [part.strip() for part in increasing.split(",") if part.strip()]
+    return dict.fromkeys(expand_columns(named, list(dict.fromkeys(features)), "--increasing"), 1)

@@ -19,11 +19,12 @@ MAX_WORDS = 4  # the longest query
 _MAX_TYPE_WORDS = 3
 _MIN_PRODUCTS = 5  # a type phrase stands in the titles or descriptions of at least this many products ...
 _MIN_BRANDS = 3  # ... of at least this many brands: model names and slogans belong to one
+_BRAND_SHARE = 0.5  # a word of a brand's name that stands in its own titles so often is no word of a type ("case" is)
 _MIN_END_SHARE = 0.12  # ... and at times ends a run of words: what always stands before a noun only modifies it
 _PLURAL_SHARE = 0.08  # of type queries, written in the plural
 
 _WORD = re.compile(r"[^\W_]+(?:[-.'/][^\W_]+)*")
-_LETTERS = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_LETTERS = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)*")
 # function words, packing, units and colours stand in most titles and are no type of product
 _NOT_A_TYPE_TEXT = """
 a an and are as at by for from in into incl included includes including is it no not of on or per the
@@ -33,9 +34,10 @@ single dual multi mini mm cm km kg ghz mhz hz gb mb tb kb mah va vac vdc dpi ppm
 foot meter meters metre mbit gbit ft gen box pin pins pixels pages sheets max min approx size length
 width height depth weight colour color black white grey gray silver blue red green yellow orange purple
 pink brown beige gold cyan magenta transparent multicolour light dark photo small large medium long short
-male female left right front rear only model spare part parts kit year years
+male female left right front rear model kit year years
 """
 _NOT_A_TYPE = frozenset(_NOT_A_TYPE_TEXT.split())
+_ANOTHER_THING = frozenset(("for", "with", "w", "incl", "including"))
 
 # how often each kind of query is tried; rated query sets of shops hold mostly bare types, then modified types
 _KINDS = ("type", "brand type", "brand", "attribute type", "span")
@@ -59,9 +61,15 @@ class TypePhrases:
 
     brands_of: dict[str, int]
 
-    def within(self, words: Sequence[str]) -> list[str]:
-        """The distinct type phrases that stand in a text, in order."""
-        return list(dict.fromkeys(phrase for phrase, _ in _phrases(words) if phrase in self.brands_of))
+    def heading(self, words: Sequence[str]) -> list[str]:
+        """The distinct type phrases that a text's runs of words end with, in order.
+
+        What stands last in a run names the thing and what stands before it modifies: a "notebook case" is a case. What
+        comes after "for" or "with" is another thing.
+        """
+        end = next((place for place, word in enumerate(words) if word in _ANOTHER_THING), len(words))
+        phrases = (phrase for phrase, last in _phrases(words[:end]) if last and phrase in self.brands_of)
+        return list(dict.fromkeys(phrases))
 
 
 def find_type_phrases(
@@ -75,10 +83,13 @@ def find_type_phrases(
     counts: Counter[str] = Counter()  # titles
     ends: Counter[str] = Counter()  # titles where it ends a run of words that may name a type
     brands: defaultdict[str, set[str]] = defaultdict(set)
-    brand_words: set[str] = set()
+    titles: Counter[str] = Counter()  # with the word
+    own_titles: Counter[str] = Counter()  # with the word, which is also in the name of the product's brand
     for product in products:
         brand = (product.brand or "").lower()
-        brand_words.update(_words(brand))
+        words = set(_words(product.title))
+        titles.update(words)
+        own_titles.update(words.intersection(_words(brand)))
         here: dict[str, bool] = {}
         for phrase, last in _phrases(_words(product.title)):
             here[phrase] = here.get(phrase, False) or last
@@ -87,6 +98,7 @@ def find_type_phrases(
             ends[phrase] += last
             if len(brands[phrase]) < 64:  # enough to tell; bounds the sets of common words
                 brands[phrase].add(brand)
+    brand_words = {word for word, count in own_titles.items() if count >= _BRAND_SHARE * titles[word]}
     kept = {
         phrase: len(brands[phrase])
         for phrase, count in counts.items()
@@ -113,7 +125,7 @@ def product_queries(product: CatalogueText, types: TypePhrases, *, number: int, 
     digest = hashlib.blake2b(f"{seed}\x00{product.id}".encode(), digest_size=8).digest()
     rng = random.Random(int.from_bytes(digest, "little"))
     title = _words(product.title)
-    phrases = types.within(title) or types.within(_words(product.description or ""))
+    phrases = types.heading(title) or types.heading(_words(product.description or ""))
     # a longer phrase says more of the product, one that more brands use is more of a type
     weights = [types.brands_of[phrase] ** 0.5 * (1 + phrase.count(" ")) for phrase in phrases]
     brand = " ".join(_words(product.brand or "")[:2])

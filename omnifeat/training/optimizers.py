@@ -16,16 +16,20 @@ __all__ = ["learning_rate_factor", "make_optimizer", "set_learning_rate"]
 def make_optimizer(model: OmniModel, settings: TrainSettings) -> Optimizer:
     """AdamW (fused) or LAMB over the weights that are trained.
 
-    A pretrained query transformer has a rate of its own. Biases, gains of layer norms and the temperature are neither
+    A pretrained query transformer has a rate of its own, and so has a projection over it that begins as the identity:
+    at first the two together are the pretrained encoder. Biases, gains of layer norms and the temperature are neither
     decayed nor rescaled by LAMB. Every group holds its highest rate under `peak`.
     """
-    backbone = {id(parameter) for parameter in model.query.backbone.parameters()}
+    pretrained = [model.query.backbone]
+    if model.config.query.projection == "identity-init":
+        pretrained.append(model.query.projection)
+    known = {id(parameter) for module in pretrained for parameter in module.parameters()}
     own_rate = settings.query_learning_rate
     query_rate = settings.learning_rate if own_rate is None or model.config.query.model == SCRATCH else own_rate
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            rate = query_rate if id(parameter) in backbone else settings.learning_rate
+            rate = query_rate if id(parameter) in known else settings.learning_rate
             groups.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
     weights = [
         {

@@ -33,8 +33,8 @@ class TrainSettings:
     learning_rate
         Highest rate, reached after the warm-up.
     query_learning_rate
-        Highest rate of a pretrained query encoder's transformer; `learning_rate` if None. A transformer that is built
-        from scratch always trains at `learning_rate`.
+        Highest rate of a pretrained query encoder: its transformer, and a projection that begins as the identity;
+        `learning_rate` if None. A transformer that is built from scratch always trains at `learning_rate`.
     optimizer
         `"adamw"` or `"lamb"`.
     weight_decay, beta1, beta2

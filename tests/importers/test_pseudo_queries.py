@@ -1,7 +1,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifeat.importers.pseudo_queries import CatalogueText, TypePhrases, find_type_phrases, product_queries
+from omnifeat.importers.pseudo_queries import (
+    CatalogueText,
+    TypePhrases,
+    _words,
+    find_type_phrases,
+    product_queries,
+)
 
 
 def _catalogue() -> list[CatalogueText]:
@@ -87,3 +93,25 @@ def test_any_text_gives_short_distinct_lower_case_queries(
         assert 1 <= len(query.split()) <= 4
         assert query == " ".join(query.split())
         assert query == query.lower()
+
+
+def test_what_heads_a_run_of_words_names_the_thing() -> None:
+    types = TypePhrases(
+        {"notebook": 9, "case": 9, "notebook case": 5, "dock/port replicator": 4, "cable": 9, "monitor": 9}
+    )
+    heads = {
+        'Targus TEV001EU notebook case 39.1 cm (15.4")': ["notebook case", "case"],
+        "HP EQ773AA notebook dock/port replicator Black": ["dock/port replicator"],
+        "HP Compaq 6730s Notebook PC": ["notebook"],
+        "Privacy filter for 19 inch monitor": [],  # the monitor is another thing
+        "Monitor cable with notebook": ["cable"],
+        "notebook only hardware support": [],
+    }
+    assert {title: types.heading(_words(title)) for title in heads} == heads
+
+
+def test_a_word_of_a_brand_may_still_name_a_type() -> None:
+    brands = ("Targus", "Acme", "Case Logic", "Kensington") * 3
+    bags = [CatalogueText(str(n), f"{brand} {n} bag", None, brand) for n, brand in enumerate(brands)]
+    cases = [CatalogueText(f"c{n}", f"{brand} {n} case", None, brand) for n, brand in enumerate(brands)]
+    assert set(find_type_phrases([*bags, *cases]).brands_of) == {"bag", "case"}  # not "targus", not "logic"

@@ -61,3 +61,11 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         cross_validate(table, grades, queries, {"a": []})
     with pytest.raises(DataError, match="'god' is not in the table"):
         cross_validate(table, grades, queries, {"a": ["god"]})
+
+
+def test_a_set_takes_the_monotonic_features_that_it_has() -> None:
+    table, grades, queries = judged()
+    falling = LambdaRanker(n_estimators=8, threads=1, min_child_samples=5, monotonic_cst={"good": -1})
+    result = cross_validate(table, grades, queries, {"good": ["good"], "noise": ["noise"]}, ranker=falling)
+    assert np.cov(result.scores["good"], grades)[0, 1] <= 0  # a feature that makes the grade, held from helping
+    assert result.scores["noise"].std() > 0

@@ -83,6 +83,22 @@ def test_train_uses_the_numeric_columns_and_reports(folder: Path, ranker: Path) 
     assert summary["encoder_fingerprint"] == "aaaa"
 
 
+def test_increasing_features_are_held_to_it(folder: Path) -> None:
+    trained = omnifeat(
+        *("rank", "train", folder / "pairs.parquet", "-o", folder / "rising", "--increasing", "no*,good"),
+        *("--trees", 10, "--threads", 1),
+    )
+    assert trained.exit_code == 0, trained.output
+    grid = pd.DataFrame({"good": 0.0, "noise": np.linspace(-3, 3, 50)})
+    assert (np.diff(LambdaRanker.load(folder / "rising").predict(grid)) >= 0).all()
+    refused(
+        omnifeat("rank", "train", folder / "pairs.parquet", "-o", folder / "other", "--increasing", "god"),
+        "Column 'god' of --increasing is not in the table",
+        "did you mean 'good'?",
+    )
+    assert not (folder / "other").exists()
+
+
 def test_predict_keeps_rows_order_and_columns(folder: Path, ranker: Path) -> None:
     done = omnifeat("rank", "predict", folder / "pairs.parquet", "-r", ranker, "-o", folder / "scored.parquet")
     assert done.exit_code == 0, done.output

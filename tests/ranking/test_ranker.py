@@ -361,3 +361,26 @@ def test_lightgbm_is_imported_when_needed_and_prints_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@FEW
+@given(st.integers(0, 1000))
+def test_a_monotonic_feature_never_lowers_the_score(seed: int) -> None:
+    table, grades, queries = pairs(seed)
+    free, rising = ranker(), ranker(monotonic_cst={"part": 1, "good": -1})
+    grid = pd.DataFrame({"good": 0.3, "part": np.linspace(-3, 3, 50), "count": 2})
+    scores = rising.fit(table, grades, query_ids=queries).predict(grid)
+    assert (np.diff(scores) >= 0).all()
+    falling = grid.assign(good=np.linspace(-3, 3, 50), part=0.0)
+    assert (np.diff(rising.predict(falling)) <= 0).all()
+    assert (np.diff(free.fit(table, grades, query_ids=queries).predict(falling)) > 0).any()  # `good` makes the grade
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [({"god": 1}, "names 'god', which is no feature"), ({"good": 2}, "must be 1 .* got 2")],
+)
+def test_impossible_monotonic_constraints(constraints: dict[str, int], message: str) -> None:
+    table, grades, queries = pairs()
+    with pytest.raises(SettingError, match=message):
+        ranker(monotonic_cst=constraints).fit(table, grades, query_ids=queries)

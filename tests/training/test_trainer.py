@@ -333,6 +333,10 @@ def test_a_pretrained_transformer_has_its_own_rate_and_gains_do_not_decay(world:
     assert rate_of[id(model.query.projection.weight)] == (1e-3, 0.01)
     assert rate_of[id(model.query.projection.bias)] == (1e-3, 0.0)
     assert rate_of[id(model.log_temperature)] == (1e-3, 0.0)
+    model.config = with_query(model="some-pretrained-encoder", projection="identity-init")
+    groups = make_optimizer(model, settings).param_groups
+    (of_projection,) = [g["peak"] for g in groups for p in g["params"] if p is model.query.projection.weight]
+    assert of_projection == 1e-5  # a part of the pretrained encoder
     assert len(rate_of) == len(list(model.parameters()))
 
 
