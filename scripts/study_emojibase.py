@@ -119,8 +119,8 @@ def main() -> None:
         rows += ["learned-engaged", "learned+learned-engaged"]
         untrained = ["--pretrained", str(arguments.e5), "--pretrained-prefix", "query: "] if pretrained else []
         omnifeat(
-            f"evaluate recall {data} --encoder {out / name} --baselines {','.join(rows)} --run {run} --run-columns score "
-            "--reference learned,learned-engaged --by language --groups en,en-gb,fr,de "
+            f"evaluate recall {data} --encoder {out / name} --baselines {','.join(rows)} --run {run} "
+            "--run-columns score --reference learned,learned-engaged --by language --groups en,en-gb,fr,de "
             f"-o {out / f'recall_{name}'} --overwrite",
             *untrained,
         )
