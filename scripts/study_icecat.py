@@ -66,8 +66,9 @@ def main() -> None:
     parser.add_argument("icecat", type=Path)
     parser.add_argument("minilm", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", default="3")
-    parser.add_argument("--trainable-layers", default="2")
+    parser.add_argument("--epochs", default="2")
+    parser.add_argument("--trainable-layers", default="0")
+    parser.add_argument("--query-learning-rate", default="1e-4")
     parser.add_argument("--seed", default="0")
     arguments = parser.parse_args()
     out: Path = arguments.out
@@ -78,7 +79,8 @@ def main() -> None:
         omnifeat("import", "icecat", str(arguments.icecat), "-o", str(out / "published"), "--overwrite")
         with_vectors(out / "published", encoder, data)
     model = ["--query-model", str(arguments.minilm), "--pooling", "mean", "--projection", "identity-init"]
-    model += ["--trainable-layers", arguments.trainable_layers, "--query-learning-rate", "2e-5", "--dim", "384"]
+    model += ["--trainable-layers", arguments.trainable_layers, "--dim", "384"]
+    model += ["--query-learning-rate", arguments.query_learning_rate]
     for setting in (
         'compatibility=["title_vector","text_vector"]',
         'entity.continuous={"title_vector":384,"text_vector":384}',
@@ -106,6 +108,20 @@ def main() -> None:
         *("--feature-set", f"untrained={lexical_columns},{untrained}"),
         *("--feature-set", f"trained={lexical_columns},{learned}"),
         *("--feature-set", f"both={lexical_columns},{untrained},{learned}"),
+    )
+    against = [
+        f"{name}={lexical_columns},{columns}" for name, columns in (("untrained", untrained), ("trained", learned))
+    ]
+    omnifeat(  # the same, with differences from the untrained encoder's columns
+        *("rank", "cross-validate", str(features), "-o", str(out / "against_untrained"), "--overwrite"),
+        *("--folds", "5", "--seeds", "5", "--seed", arguments.seed),
+        *(word for text in against for word in ("--feature-set", text)),
+        *("--feature-set", f"both={lexical_columns},{untrained},{learned}"),
+    )
+    columns = f"untrained_text_vector,untrained_title_vector,{learned},bm25_text,tfidf_cosine_text"
+    omnifeat(
+        *("evaluate", "relevance", str(data), "--run", str(features), "--columns", columns),
+        *("-o", str(out / "single_columns"), "--overwrite"),
     )
 
 
