@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,20 @@ class _Run:
         self._description = json.dumps(description, sort_keys=True)
         self.resumed_rows = 0
 
-    def begin(self) -> None:
-        """Keep the parts of an earlier run that was to make the same thing; throw any others away."""
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Keep the parts of an earlier run that was to make the same thing; throw any others away.
+
+        Bad input leaves no run folder: corrected, it is another input, of which no part is done.
+        """
+        self._begin()
+        try:
+            yield
+        except DataError:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    def _begin(self) -> None:
         note = self._folder / "run.json"
         try:
             if not note.is_file() or note.read_text(encoding="utf-8") != self._description:
@@ -157,7 +170,8 @@ def _entity_part(
     types = (
         table.column("entity_type") if source.type_column else pa.array([source.entity_type] * len(ids), pa.string())
     )
-    vectors = encoder.encode_entities(table, entity_type=source.entity_type, batch_size=size)
+    with source.named():
+        vectors = encoder.encode_entities(table, entity_type=source.entity_type, batch_size=size)
     return pa.table([ids, types.cast(pa.string()), vector_array(vectors)], schema=schema)
 
 
@@ -212,19 +226,18 @@ def embed_entities(
             "batch_size": batch_size,
         },
     )
-    run.begin()
     config = frozen.config
     columns = [*config.entity.text_fields, *config.entity.continuous, "image_embeddings"]
     number = 0
-    with progress("encoding entities", None) as advance:
+    with run.begun(), progress("encoding entities", None) as advance:
         for source in sources:
             for table in _cut(source.batches(columns, min(part_rows, 16_384)), part_rows):
                 part = (frozen, source, table, schema, batch_size)
                 run.part(number, schema, lambda part=part: _entity_part(*part))  # type: ignore[misc]
                 number += 1
                 advance(table.num_rows)
-    if number == 0:
-        raise DataError(f"{' and '.join(source.name for source in sources)} hold no entities.")
+        if number == 0:
+            raise DataError(f"{' and '.join(source.name for source in sources)} hold no entities.")
     rows, zeros = run.finish(number, target, schema)
     return EmbedReport(
         path=str(target),
@@ -295,7 +308,6 @@ def embed_queries(
             "batch_size": batch_size,
         },
     )
-    run.begin()
 
     def make(start: int, stop: int) -> pa.Table:
         texts = index.strings(start, stop).cast(pa.string())
@@ -303,7 +315,7 @@ def embed_queries(
         return pa.table([texts, vector_array(vectors)], schema=schema)
 
     starts = range(0, len(index), part_rows)
-    with progress("encoding queries", len(index)) as advance:
+    with run.begun(), progress("encoding queries", len(index)) as advance:
         for number, start in enumerate(starts):
             stop = min(start + part_rows, len(index))
             run.part(number, schema, lambda start=start, stop=stop: make(start, stop))  # type: ignore[misc]

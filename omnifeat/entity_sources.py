@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,14 @@ class EntitySource:
         """Batches of some columns; `id`, and `entity_type` where rows have one, always among them."""
         wanted = dict.fromkeys(["id", *(["entity_type"] if self.type_column else []), *columns])
         return self.read([name for name in wanted if name in self.schema.names], batch_size)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the source's name before what is wrong with its columns, where the message does not have it."""
+        try:
+            yield
+        except DataError as error:
+            raise DataError(str(error) if self.name in str(error) else f"{self.name}: {error}") from error
 
     def ids(self, batch: pa.RecordBatch, first_row: int) -> pa.LargeStringArray:
         """The ids of a batch.

@@ -268,7 +268,8 @@ class PairVectors:
                 continue
             with self._progress(f"encoding entities of {source.name}", None) as advance:
                 for table, owners, rows in self._gathered(source, [*inputs, *names], bool(names), advance):
-                    self._encode_rows(source, table, owners, rows, names)
+                    with source.named():
+                        self._encode_rows(source, table, owners, rows, names)
 
     def _gathered(
         self, source: EntitySource, columns: Sequence[str], everything: bool, advance: Callable[[int], None]

@@ -133,3 +133,16 @@ def test_a_target_that_is_there_or_no_parquet_is_refused(
     assert out.stat().st_mtime_ns == before
     embed_entities(pins_path, out, encoder=encoder, overwrite=True)
     assert out.stat().st_mtime_ns > before
+
+
+def test_vectors_of_the_wrong_width_are_refused_by_the_files_name_and_leave_nothing(
+    encoder: FrozenEncoder, pins: pa.Table, tmp_path: Path
+) -> None:
+    table = tmp_path / "pins.parquet"
+    width = pins.schema.field("pinsage").type.list_size
+    wrong = pa.array([[0.5] * (width + 1)] * len(pins), pa.list_(pa.float32(), width + 1))
+    place = pins.column_names.index("pinsage")
+    pq.write_table(pins.set_column(place, "pinsage", wrong), table)
+    with pytest.raises(DataError, match=rf"pins\.parquet: Column 'pinsage' .* {width + 1} wide .* needs {width}"):
+        embed_entities(table, tmp_path / "out.parquet", encoder=encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["pins.parquet"]
