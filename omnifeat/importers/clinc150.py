@@ -106,7 +106,9 @@ def import_clinc150(
     if part in ("val", "test"):
         notes.append(f"All rows are of the publisher's part '{part}' and held out: no split is recorded.")
     elif part == "all":
-        notes.append("The recorded split is by a hash of the text; the publisher's stands in the column published_split.")
+        notes.append(
+            "The recorded split is by a hash of the text; the publisher's stands in the column published_split."
+        )
     else:
         notes.append(f"All rows are of the publisher's part '{part}'; the recorded split divides them further.")
 
@@ -170,7 +172,9 @@ def _utterance(record: Any, domain_of: Mapping[str, str], where: str) -> tuple[s
     if intent == _OUT_OF_SCOPE:
         return text, None
     if intent not in domain_of:
-        raise DataError(f"{where}: the intent '{intent}' is in no domain of {DOMAINS_FILE}; take both from one release.")
+        raise DataError(
+            f"{where}: the intent '{intent}' is in no domain of {DOMAINS_FILE}; take both from one release."
+        )
     return text, intent
 
 
@@ -180,7 +184,9 @@ def _interest(intent: str, domain_of: Mapping[str, str]) -> str:
 
 
 def _queries(rows: Mapping[str, tuple[str, str | None]], domain_of: Mapping[str, str]) -> pa.Table:
-    interests = [[] if intent is None else [domain_of[intent], _interest(intent, domain_of)] for _, intent in rows.values()]
+    interests = [
+        [] if intent is None else [domain_of[intent], _interest(intent, domain_of)] for _, intent in rows.values()
+    ]
     return pa.table(
         {
             "query": pa.array(list(rows), pa.string()),
