@@ -5,7 +5,7 @@ Utterances out of scope are queries without an interest. The publisher's own spl
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,46 +72,9 @@ def import_clinc150(
     domain_of = _read_domains(folder / DOMAINS_FILE)
     published = _read_utterances(folder / DATA_FILE, domain_of)
 
-    rows: dict[str, tuple[str, str | None]] = {}  # text -> part, intent
-    repeated = dropped = 0
-    elsewhere: list[str] = []
-    for name, utterances in published.items():
-        own = name.removeprefix("oos_")
-        for text, intent in utterances:
-            if part not in ("all", own):
-                continue
-            if intent is None and not out_of_scope:
-                dropped += 1
-            elif text not in rows:
-                rows[text] = (own, intent)
-            elif rows[text][1] == intent:
-                repeated += 1
-            else:
-                elsewhere.append(text)
+    rows, notes = _chosen(published, part, out_of_scope)
     if not rows:
         raise DataError(f"{folder / DATA_FILE} holds no utterance of the part '{part}'; fetch it again.")
-
-    counts = Counter(own for own, _ in rows.values())
-    without = sum(intent is None for _, intent in rows.values())
-    notes = [
-        "Utterances were written by crowd workers for an intent; they are no queries of a log.",
-        f"Distinct utterances by published part: {', '.join(f'{name} {counts[name]:,}' for name in counts)}; "
-        f"{without:,} are out of scope and have no interest.",
-        f"{repeated:,} utterances that stand again with the same intent were left out.",
-        f"{len(elsewhere):,} utterances that stand again with another intent were left out; the first one is kept"
-        + (f" ({', '.join(repr(text) for text in elsewhere[:3])})." if elsewhere else "."),
-    ]
-    if dropped:
-        notes.append(f"{dropped:,} utterances out of scope were left out, as asked.")
-    if part in ("val", "test"):
-        notes.append(f"All rows are of the publisher's part '{part}' and held out: no split is recorded.")
-    elif part == "all":
-        notes.append(
-            "The recorded split is by a hash of the text; the publisher's stands in the column published_split."
-        )
-    else:
-        notes.append(f"All rows are of the publisher's part '{part}'; the recorded split divides them further.")
-
     tables = {"queries": _queries(rows, domain_of), "interests": _interests(domain_of)}
     links = _query_interests(rows, domain_of)
     if links.num_rows:
@@ -124,6 +87,47 @@ def import_clinc150(
         for name, table in tables.items():
             writer.write(name, table)
     return ImportResult(Path(out), {name: table.num_rows for name, table in tables.items()}, notes)
+
+
+def _chosen(
+    published: Mapping[str, Sequence[tuple[str, str | None]]], part: str, out_of_scope: bool
+) -> tuple[dict[str, tuple[str, str | None]], list[str]]:
+    """Part and intent of each distinct text, and what there is to say of them."""
+    rows: dict[str, tuple[str, str | None]] = {}
+    repeated = dropped = 0
+    elsewhere: list[str] = []
+    wanted = (
+        (name.removeprefix("oos_"), text, intent)
+        for name, utterances in published.items()
+        for text, intent in utterances
+    )
+    for own, text, intent in wanted:
+        if part not in ("all", own):
+            continue
+        if intent is None and not out_of_scope:
+            dropped += 1
+        elif text not in rows:
+            rows[text] = (own, intent)
+        elif rows[text][1] == intent:
+            repeated += 1
+        else:
+            elsewhere.append(text)
+    counts = Counter(own for own, _ in rows.values())
+    without = sum(intent is None for _, intent in rows.values())
+    examples = f" ({', '.join(repr(text) for text in elsewhere[:3])})" if elsewhere else ""
+    notes = [
+        "Utterances were written by crowd workers for an intent; they are no queries of a log.",
+        f"Distinct utterances by published part: {', '.join(f'{name} {counts[name]:,}' for name in counts)}; "
+        f"{without:,} are out of scope and have no interest.",
+        f"{repeated:,} utterances that stand again with the same intent were left out.",
+        f"{len(elsewhere):,} utterances that stand again with another intent were left out; the first is kept{examples}.",
+        f"{dropped:,} utterances out of scope were left out, as asked." if not out_of_scope else None,
+        {
+            "all": "The recorded split is by a hash of the text; the publisher's is in the column published_split.",
+            "train": "All rows are of the publisher's part 'train'; the recorded split divides them further.",
+        }.get(part, f"All rows are of the publisher's part '{part}' and held out: no split is recorded."),
+    ]
+    return rows, [note for note in notes if note is not None]
 
 
 def _read_domains(path: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ class DelimitedTable:
     """A table in one or more part files, each with a header line; all cells are text.
 
     Cells follow the usual quoting: one that begins with a quote may hold the delimiter and line ends, and a quote in it
-    is doubled. Lines may end in `\\n` or `\\r\\n`. A column that is `optional` is null throughout where a part lacks it.
+    is doubled. Lines may end in `\\n` or `\\r\\n`. A column that is `optional` is null where a part lacks it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Amazon's Shopping Queries dataset (ESCI): products of three locales, and people's judgments of (query, product) pairs.
+"""Amazon's Shopping Queries dataset (ESCI): products of three locales, and people's judgments of them for queries.
 
 Products and examples stream through: `staging` finds what stands twice and what names no product.
 """
@@ -139,10 +139,10 @@ def import_esci(
         if pairs == "exact":
             writer.write("engagements", engagement_batches(staging, "examples", GRADES["E"], "E", notes))
         notes += [
-            f"{choice.other_locales[PRODUCTS_FILE]:,} products and {choice.other_locales[EXAMPLES_FILE]:,} judgments are "
-            "of locales that were not asked for.",
-            f"{choice.other_versions:,} judgments are not in the {version} version, and {choice.other_parts:,} not in the "
-            "published part that was asked for.",
+            f"{choice.other_locales[PRODUCTS_FILE]:,} products and {choice.other_locales[EXAMPLES_FILE]:,} judgments "
+            "are of locales that were not asked for.",
+            f"{choice.other_versions:,} judgments are not in the {version} version, and {choice.other_parts:,} not "
+            "in the published part that was asked for.",
             "The publisher's split stands in the column published_split of judgments and queries; dataset.json cannot "
             + (
                 "name it: all rows are of the published test part, and no split is recorded."
@@ -327,8 +327,8 @@ def _stage_examples(staging: Staging, path: Path, choice: _Choice, notes: list[s
     )
     if not count:
         raise DataError(
-            f"{path} has no judgment of {', '.join(choice.locales)} in the {choice.version} version and the published part "
-            f"'{choice.part}'; ask for others."
+            f"{path} has no judgment of {', '.join(choice.locales)} in the {choice.version} version and the "
+            f"published part '{choice.part}'; ask for others."
         )
     repeated = staging.reject_repeated("examples")
     notes.append(f"{repeated:,} judgments that stand again, equal in query, product and label, were left out.")
@@ -340,8 +340,8 @@ def _stage_examples(staging: Staging, path: Path, choice: _Choice, notes: list[s
     if twice:
         first, other, query, product = twice[0]
         raise DataError(
-            f"{path}: the query '{query}' and {product} stand in row {first} and, with another label, text or split, in "
-            f"row {other}; keep one."
+            f"{path}: the query '{query}' and {product} stand in row {first} and, with another label, text or split, "
+            f"in row {other}; keep one."
         )
     unknown = staging.rows(
         f"SELECT t.file_row, t.query, t.entity_id {where} "
@@ -350,8 +350,8 @@ def _stage_examples(staging: Staging, path: Path, choice: _Choice, notes: list[s
     if unknown and not drop_unknown:
         row, query, product = unknown[0]
         raise DataError(
-            f"{path}, row {row}: '{query}' is judged with {product}, which {PRODUCTS_FILE} lacks; add the product or leave "
-            "such judgments out with --drop-unknown."
+            f"{path}, row {row}: '{query}' is judged with {product}, which {PRODUCTS_FILE} lacks; add the product or "
+            "leave such judgments out with --drop-unknown."
         )
     dropped = staging.reject("examples", "NOT EXISTS (SELECT 1 FROM products p WHERE p.id = t.entity_id)")
     notes.append(f"{dropped:,} judgments of products that the catalogue lacks were left out.")

@@ -33,8 +33,8 @@ def engagement_batches(
     if not pairs:
         raise DataError(f"No judgment is {label}, so there is nothing to make pairs of; give --pairs none.")
     notes.append(
-        f"Engagements are the {pairs:,} pairs judged {label}, not a log; nobody clicked, and their timestamp is a constant "
-        f"({NO_TIME.date()}) that means nothing."
+        f"Engagements are the {pairs:,} pairs judged {label}, not a log; nobody clicked, and their timestamp is a "
+        f"constant ({NO_TIME.date()}) that means nothing."
     )
     sql = f"SELECT query, entity_id, min(row) AS first {where} GROUP BY query, entity_id ORDER BY first"
     for batch in staging.batches(sql):

@@ -33,7 +33,8 @@ _QUERY_TYPES = {
 }  # fmt: skip
 _EVENT_TYPES = {
     "query_id": pa.string(), "name": pa.string(), "action": pa.string(), "object_id": pa.string(), "user": pa.string(),
-    "time": pa.int64(), "position": pa.int64(), "title": pa.string(), "description": pa.string(), "identity": pa.string(),
+    "time": pa.int64(), "position": pa.int64(), "title": pa.string(), "description": pa.string(),
+    "identity": pa.string(),
 }  # fmt: skip
 _KEPT_EVENTS = "events e ANTI JOIN events_out o ON e.row = o.row JOIN searches s ON s.query_id = e.query_id"
 
@@ -113,8 +114,8 @@ def import_ubi(
         if has["impressions"]:
             writer.write("impressions", _impressions(staging, entity_type))
         notes.append(
-            f"The table {ENTITY_TABLES[entity_type][0]} has the objects' ids, and titles and descriptions where events carry "
-            "them: put your catalogue in its place."
+            f"The table {ENTITY_TABLES[entity_type][0]} has the objects' ids, and titles and descriptions where "
+            "events carry them: put your catalogue in its place."
         )
         with_notes(writer, notes)
     return ImportResult(Path(out), dict(writer.counts), notes)
@@ -151,7 +152,8 @@ def _query_row(query: Query) -> dict[str, object]:
 
 def _event_row(event: Event, known: Mapping[str, str]) -> dict[str, object]:
     identity = [
-        event.query_id, event.action, event.object_id, event.user, event.time, event.position, event.client, event.session
+        event.query_id, event.action, event.object_id, event.user, event.time, event.position, event.client,
+        event.session,
     ]  # fmt: skip
     return {
         "query_id": event.query_id,
@@ -196,8 +198,8 @@ def _join_queries(staging: Staging, files: list[Path], notes: list[str]) -> None
     )
     if twice:
         raise DataError(
-            f"The query_id '{twice[0][0]}' stands for two queries, '{twice[0][1]}' and '{twice[0][2]}'; give each search an "
-            "id of its own."
+            f"The query_id '{twice[0][0]}' stands for two queries, '{twice[0][1]}' and '{twice[0][2]}'; give each "
+            "search an id of its own."
         )
     # a record with hits is preferred to one without, and then the earlier one
     late = 1 << 40
@@ -263,8 +265,8 @@ def _make_impressions(staging: Staging, notes: list[str]) -> None:
         f"{answered:,} impression events of searches whose response is logged were not needed.",
         f"{unplaced:,} impression events without a position were left out.",
         f"{twice:,} objects that one search shows again were left out; the highest place is kept.",
-        f"{beside:,} engagements are of objects that no response or impression of their search names; they are in the log "
-        "and not among the impressions.",
+        f"{beside:,} engagements are of objects that no response or impression of their search names; they are in "
+        "the log and not among the impressions.",
     ]
 
 
@@ -275,8 +277,8 @@ def _queries(staging: Staging) -> Iterator[pa.RecordBatch]:
 
 def _entities(staging: Staging) -> Iterator[pa.RecordBatch]:
     sql = (
-        f"SELECT object_id, arg_min(title, row), arg_min(description, row) FROM (SELECT e.object_id, e.title, e.description, "
-        f"e.row FROM {_KEPT_EVENTS} UNION ALL SELECT object_id, NULL, NULL, 0 FROM placed) "
+        f"SELECT object_id, arg_min(title, row), arg_min(description, row) FROM (SELECT e.object_id, e.title, "
+        f"e.description, e.row FROM {_KEPT_EVENTS} UNION ALL SELECT object_id, NULL, NULL, 0 FROM placed) "
         "GROUP BY object_id ORDER BY object_id"
     )
     for batch in staging.batches(sql):

@@ -6,8 +6,6 @@ stream through, see `staging`: the Full dataset has some 25 GB.
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +22,7 @@ from omnifeat.importers.plain_text import collapsed
 from omnifeat.importers.sources import ImportResult, source_folder
 from omnifeat.importers.splitting import hash_split
 from omnifeat.importers.staging import MEMORY_LIMIT, Staging
+from omnifeat.importers.unsplash_keywords import KEYWORD_COLUMNS, NO_PHOTO, Keywords, stage_keywords
 
 __all__ = ["import_unsplash"]
 
@@ -45,16 +44,20 @@ _TEXTS = {
     "landmark": "ai_primary_landmark_name",
     "submitted_at": "photo_submitted_at",
 }
-_PHOTO_COLUMNS = (["photo_id"], [*_TEXTS.values(), "blur_hash"])
-_KEYWORD_COLUMNS = (
-    ["photo_id", "keyword", "ai_service_1_confidence", "ai_service_2_confidence", "suggested_by_user"], []
-)  # fmt: skip
-_COLLECTION_COLUMNS = (["photo_id", "collection_id", "collection_title", "photo_collected_at"], [])
-_CONVERSION_COLUMNS = (
-    ["converted_at", "conversion_type", "keyword", "photo_id", "anonymous_user_id", "conversion_country"], []
-)  # fmt: skip
-_COLUMNS = dict(zip(TABLES, (_PHOTO_COLUMNS, _KEYWORD_COLUMNS, _COLLECTION_COLUMNS, _CONVERSION_COLUMNS), strict=True))
-_NO_PHOTO = "NOT EXISTS (SELECT 1 FROM photos p WHERE p.photo_id = t.photo_id)"
+_REQUIRED = [
+    "photo_id", "photo_url", "photo_image_url", "photo_submitted_at", "photographer_username", "ai_description",
+    "ai_primary_landmark_name",
+]  # fmt: skip
+# of each table, the columns that must be there, and those that older releases lack
+_COLUMNS: dict[str, tuple[list[str], list[str]]] = {
+    "photos": (_REQUIRED, [name for name in [*_TEXTS.values(), "blur_hash"] if name not in _REQUIRED]),
+    "keywords": (KEYWORD_COLUMNS, []),
+    "collections": (["photo_id", "collection_id", "collection_title", "photo_collected_at"], []),
+    "conversions": (
+        ["converted_at", "conversion_type", "keyword", "photo_id", "anonymous_user_id", "conversion_country"],
+        [],
+    ),
+}
 
 
 def import_unsplash(
@@ -113,7 +116,7 @@ def import_unsplash(
     with Staging.open(memory_limit) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
         _stage_photos(staging, tables["photos"], notes)
         if "keywords" in tables:
-            _stage_keywords(staging, tables["keywords"], notes)
+            stage_keywords(staging, tables["keywords"], notes)
         writer.write("pins", _pins(staging, tables["photos"], "keywords" in tables, notes))
         if "collections" in tables and _stage_collections(staging, tables["collections"], notes):
             writer.write("boards", _boards(staging, notes))
@@ -175,66 +178,11 @@ def _stage_photos(staging: Staging, table: DelimitedTable, notes: list[str]) -> 
     _left_out(notes, [(repeated, "photos that stand again, equal in all columns,")])
 
 
-def _stage_keywords(staging: Staging, table: DelimitedTable, notes: list[str]) -> None:
-    """Leaves `tags`: photo row, whether by a person, confidence and text of each keyword to take."""
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        row = 1
-        for batch in table.batches():
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            for name in ("ai_service_1_confidence", "ai_service_2_confidence"):
-                columns[name[:12]] = _confidences(table, name, batch.column(name), row)
-            columns["text"] = collapsed(batch.column("keyword"))
-            columns["by_user"] = pc.is_in(
-                batch.column("suggested_by_user"), pa.array(["t", "true", "True", "TRUE", "1"])
-            )
-            row += batch.num_rows
-            yield pa.RecordBatch.from_pydict(columns)
-
-    kept = ["photo_id", "text", "by_user", "ai_service_1", "ai_service_2"]
-    staging.load("keywords", batches(), kept, table.columns)
-    repeated = staging.reject_repeated("keywords")
-    empty = staging.reject("keywords", "t.text IS NULL")
-    dangling = staging.reject("keywords", _NO_PHOTO)
-    searched = staging.reject(
-        "keywords", "NOT t.by_user AND coalesce(t.ai_service_1, 0) <= 0 AND coalesce(t.ai_service_2, 0) <= 0"
-    )
-    staging.execute(
-        "CREATE TABLE tags AS SELECT p.row AS photo, t.by_user, t.text, t.row, "
-        "greatest(coalesce(t.ai_service_1, 0), coalesce(t.ai_service_2, 0)) AS confidence "
-        "FROM keywords t ANTI JOIN keywords_out o ON t.row = o.row "
-        "JOIN (SELECT photo_id, min(row) AS row FROM photos GROUP BY photo_id) p ON p.photo_id = t.photo_id"
-    )
-    _left_out(
-        notes,
-        [
-            (repeated, "keyword rows that stand again, equal in all columns,"),
-            (empty, "keyword rows without a keyword"),
-            (dangling, "keyword rows of photos that are not there"),
-            (searched, "keyword rows that neither a person nor a machine gave (they come from searches)"),
-        ],
-    )
-
-
-def _confidences(table: DelimitedTable, column: str, texts: pa.Array, first_row: int) -> pa.Array:
-    try:
-        return texts.cast(pa.float64())
-    except pa.ArrowInvalid as error:
-        for position, text in enumerate(texts.to_pylist()):
-            try:
-                float(text or 0)
-            except ValueError:
-                raise DataError(
-                    f"{table.place(first_row + position)}, column '{column}': {text!r} is not a number; correct it."
-                ) from error
-        raise
-
-
 def _pins(staging: Staging, table: DelimitedTable, with_keywords: bool, notes: list[str]) -> Iterator[pa.RecordBatch]:
     """Photos in the order of the file, beside their keywords, which come in the same order."""
     with_hash = table.has("blur_hash")
     no_hash = wrong_hash = 0
-    tags = _Tags(staging) if with_keywords else None
+    tags = Keywords(staging) if with_keywords else None
     for batch in staging.kept("photos", _numbered(table.batches())):
         row = batch.column("row").to_pylist()
         columns = {"id": batch.column("photo_id")}
@@ -253,8 +201,8 @@ def _pins(staging: Staging, table: DelimitedTable, with_keywords: bool, notes: l
         yield pa.RecordBatch.from_pydict(columns)
     if with_hash:
         notes.append(
-            f"image_embedding is the BlurHash decoded to {BLUR_WIDTH} x {BLUR_HEIGHT} pixels of red, green and blue from 0 "
-            f"to 1; {no_hash:,} photos have no hash and {wrong_hash:,} one that cannot be decoded."
+            f"image_embedding is the BlurHash decoded to {BLUR_WIDTH} x {BLUR_HEIGHT} pixels of red, green and blue "
+            f"from 0 to 1; {no_hash:,} photos have no hash and {wrong_hash:,} one that cannot be decoded."
         )
     else:
         notes.append("The photos have no column blur_hash (releases before 1.2.0): there is no image_embedding.")
@@ -277,40 +225,12 @@ def _submitted(table: DelimitedTable, batch: pa.RecordBatch, rows: Sequence[int]
         raise
 
 
-class _Tags:
-    """The keywords of photos, asked for in ascending order of the photos' rows."""
-
-    def __init__(self, staging: Staging) -> None:
-        sql = "SELECT photo, by_user, text FROM tags ORDER BY photo, confidence DESC, row"
-        rows = (
-            row
-            for batch in staging.batches(sql)
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        )
-        self._groups = groupby(rows, key=itemgetter(0))
-        self._next = next(self._groups, None)
-
-    def of(self, rows: Sequence[int]) -> dict[str, pa.Array]:
-        """Columns of the keywords that a person and that a machine gave; the surest first."""
-        people: list[list[str]] = []
-        machines: list[list[str]] = []
-        for row in rows:
-            found: list[tuple[int, bool, str]] = []
-            if self._next is not None and self._next[0] == row:
-                found = list(self._next[1])
-                self._next = next(self._groups, None)
-            people.append(list(dict.fromkeys(text for _, by_user, text in found if by_user)))
-            machines.append(list(dict.fromkeys(text for _, by_user, text in found if not by_user)))
-        texts = pa.list_(pa.string())
-        return {"user_keywords": pa.array(people, texts), "ai_keywords": pa.array(machines, texts)}
-
-
 def _stage_collections(staging: Staging, table: DelimitedTable, notes: list[str]) -> bool:
     kept = ["photo_id", "collection_id", "collection_title"]
     count = staging.load("collections", table.batches(), kept, table.columns)
     repeated = staging.reject_repeated("collections")
     nameless = staging.reject("collections", "t.photo_id IS NULL OR t.collection_id IS NULL")
-    dangling = staging.reject("collections", _NO_PHOTO)
+    dangling = staging.reject("collections", NO_PHOTO)
     _left_out(
         notes,
         [
@@ -367,14 +287,14 @@ def _stage_conversions(staging: Staging, table: DelimitedTable, notes: list[str]
     count = staging.load("conversions", batches(), kept, table.columns)
     repeated = staging.reject_repeated("conversions")
     other = staging.rows(
-        "SELECT conversion_type, count(*) AS n FROM conversions WHERE conversion_type IS NULL OR conversion_type NOT IN "
-        f"({', '.join(repr(name) for name in _ACTIONS)}) GROUP BY conversion_type ORDER BY n DESC, conversion_type"
+        "SELECT conversion_type, count(*) AS n FROM conversions WHERE conversion_type IS NULL OR conversion_type NOT "
+        f"IN ({', '.join(repr(name) for name in _ACTIONS)}) GROUP BY conversion_type ORDER BY n DESC, conversion_type"
     )
     names = ", ".join(f"{name or 'none'}: {number:,}" for name, number in other[:5])
     known = ", ".join(repr(name) for name in _ACTIONS)
     unknown = staging.reject("conversions", f"t.conversion_type IS NULL OR t.conversion_type NOT IN ({known})")
     empty = staging.reject("conversions", "t.query IS NULL OR t.converted_at IS NULL OR t.photo_id IS NULL")
-    dangling = staging.reject("conversions", _NO_PHOTO)
+    dangling = staging.reject("conversions", NO_PHOTO)
     _left_out(
         notes,
         [

@@ -74,8 +74,8 @@ def import_wands(
     SettingError
         For an unknown way to make pairs, or fractions that leave no training part.
     DataError
-        For a missing, empty or broken file, text that is not UTF-8, a missing column or id, an id that stands twice with
-        different contents, an unknown label, a number that is none.
+        For a missing, empty or broken file, text that is not UTF-8, a missing column or id, an id that stands twice
+        with different contents, an unknown label, a number that is none.
     OutputError
         Where `out` cannot be written.
     """
@@ -124,8 +124,8 @@ def _stage_products(staging: Staging, table: DelimitedTable, notes: list[str]) -
     twice = staging.first_conflict("products", "product_id")
     if twice is not None:
         raise DataError(
-            f"{table.place(twice[2])}: the product_id {twice[0]} stands, with other contents, in {table.place(twice[1])} "
-            "too; keep one."
+            f"{table.place(twice[2])}: the product_id {twice[0]} stands, with other contents, in "
+            f"{table.place(twice[1])} too; keep one."
         )
     notes.append(f"{repeated:,} products that stand again, equal in all columns, were left out.")
 
@@ -285,7 +285,7 @@ def _query_table(distinct: Mapping[str, list[str]]) -> pa.Table:
 
 
 def _judgments(staging: Staging) -> Iterator[pa.RecordBatch]:
-    sql = "SELECT t.query, t.entity_id, t.grade, t.id FROM labels t ANTI JOIN labels_out o ON t.row = o.row ORDER BY t.row"
+    sql = "SELECT query, entity_id, grade, id FROM labels t ANTI JOIN labels_out o ON t.row = o.row ORDER BY t.row"
     for batch in staging.batches(sql):
         query, entity, grade, label = batch.columns
         yield pa.RecordBatch.from_pydict(
@@ -305,8 +305,8 @@ def _interests(staging: Staging, distinct: Mapping[str, list[str]], notes: list[
     found = staging.rows("SELECT DISTINCT unnest(string_split(product_class, '|')) FROM products")
     of_products = {name.strip() for (name,) in found if name and name.strip()}
     notes.append(
-        f"{len(of_queries):,} classes of queries and {len(of_products):,} of products, {len(of_queries & of_products):,} "
-        "of them common, are interests of one level."
+        f"{len(of_queries):,} classes of queries and {len(of_products):,} of products, "
+        f"{len(of_queries & of_products):,} of them common, are interests of one level."
     )
     names = sorted(of_queries | of_products)
     return pa.table(
