@@ -57,7 +57,7 @@ def decode_blurhashes(
         sound = (digits_NL >= 0).all(axis=1) & (mean_N < 1 << 24) & (others_NK < 19**3).all(axis=1)
         rows = np.array(places)[sound]
         components = _components(digits_NL[sound, 1], mean_N[sound], others_NK[sound], nx, ny)
-        pictures[rows] = _pictures(components, width, height).reshape(len(rows), -1)
+        pictures[rows] = _pictures(components, width, height).reshape(len(rows), pictures.shape[1])
         valid[rows] = True
     return pictures, valid
 

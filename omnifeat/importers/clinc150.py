@@ -120,7 +120,7 @@ def _chosen(
         f"Distinct utterances by published part: {', '.join(f'{name} {counts[name]:,}' for name in counts)}; "
         f"{without:,} are out of scope and have no interest.",
         f"{repeated:,} utterances that stand again with the same intent were left out.",
-        f"{len(elsewhere):,} utterances that stand again with another intent were left out; the first is kept{examples}.",
+        f"{len(elsewhere):,} utterances that stand again with another intent were left out, the first kept{examples}.",
         f"{dropped:,} utterances out of scope were left out, as asked." if not out_of_scope else None,
         {
             "all": "The recorded split is by a hash of the text; the publisher's is in the column published_split.",
