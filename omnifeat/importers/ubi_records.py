@@ -82,8 +82,9 @@ def read_records(files: Sequence[Path]) -> Iterator[tuple[str, Query | Event]]:
         event, a field of a wrong type, a time that is none.
     """
     for path in files:
+        name = str(path)
         for line, content in _lines(path):
-            place = f"{path}, line {line}"
+            place = f"{name}, line {line}"
             value = _object(content, place)
             if value.keys() in ({"index"}, {"create"}) and isinstance(next(iter(value.values())), dict):
                 continue

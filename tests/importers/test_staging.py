@@ -27,7 +27,7 @@ def batches(rows: list[Row], sizes: list[int]) -> Iterator[pa.RecordBatch]:
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(cells, cells), max_size=40), st.lists(st.integers(0, 9), max_size=5))
 def test_repeated_rows_are_those_of_a_plain_scan(rows: list[Row], sizes: list[int]) -> None:
     seen: set[Row] = set()

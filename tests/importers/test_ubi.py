@@ -155,7 +155,7 @@ def test_one_file_in_bulk_form_and_hits(tmp_path: Path, imported: Imported) -> N
 
 
 def test_many_records_come_in_order(source: Path, imported: Imported) -> None:
-    count = 40_000
+    count = 20_000
     put(
         source / "ubi_queries.ndjson",
         [query(f"q{number}", f"text {number % 97}", ["a", "b"]) for number in range(count)],
@@ -166,10 +166,13 @@ def test_many_records_come_in_order(source: Path, imported: Imported) -> None:
     assert rows["request_id"][::2] == [f"q{number}" for number in range(count)]
     assert rows["action"] == [None, "click"] * count
     assert dataset.read("queries").num_rows == 97
-    imported("ubi", source, out="again")
-    for table in ("impressions", "engagements", "queries", "products"):
-        name = f"{table}.parquet"
-        assert (source.parent / "out" / name).read_bytes() == (source.parent / "again" / name).read_bytes()
+
+
+def test_same_bytes_again(source: Path, imported: Imported) -> None:
+    imported("ubi", source)
+    imported("ubi", source, "--memory-limit", "64MB", out="again")
+    for path in (source.parent / "out").iterdir():
+        assert path.read_bytes() == (source.parent / "again" / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize(
@@ -190,7 +193,7 @@ def test_many_records_come_in_order(source: Path, imported: Imported) -> None:
             "'action_name' is empty"),
         (b'{"action_name": "click", "event_attributes": [1]}',
             "'event_attributes' must be an object"),
-        (b'{"action_name": "click", "event_attributes": {"position": {"ordinal": 1.5}}}', "'ordinal' must be a whole number"),
+        (b'{"action_name": "x", "event_attributes": {"position": {"ordinal": 1.5}}}', "'ordinal' must be a whole number"),
         (b"[" * 100_000, "line 1 is n"),
     ],
 )  # fmt: skip
