@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, report, result_table
+from omnifeat.commands.console import JsonOption, OverwriteOption, progress, report, result_table
 from omnifeat.errors import SettingError
 
 if TYPE_CHECKING:
@@ -116,7 +116,11 @@ def unsplash(
     from omnifeat.importers.unsplash import import_unsplash
 
     chosen = _split(split, None, development, test, salt, development_from, test_from, gap_days)
-    _report(import_unsplash(source, out, split=chosen, memory_limit=memory_limit, overwrite=overwrite), as_json)
+    with progress("rows read") as advance:
+        result = import_unsplash(
+            source, out, split=chosen, memory_limit=memory_limit, overwrite=overwrite, advance=advance
+        )
+    _report(result, as_json)
 
 
 @app.command()
@@ -140,10 +144,12 @@ def esci(
     """Import Amazon's Shopping Queries: products of three locales, and judgments in four grades."""
     from omnifeat.importers.esci import import_esci
 
-    result = import_esci(
-        source, out, locales=_listed(locales), version=version, part=part, pairs=pairs, drop_unknown=drop_unknown,
-        test=test, development=development, salt=salt, memory_limit=memory_limit, overwrite=overwrite,
-    )  # fmt: skip
+    with progress("rows read") as advance:
+        result = import_esci(
+            source, out, locales=_listed(locales), version=version, part=part, pairs=pairs, drop_unknown=drop_unknown,
+            test=test, development=development, salt=salt, memory_limit=memory_limit, overwrite=overwrite,
+            advance=advance,
+        )  # fmt: skip
     _report(result, as_json)
 
 
@@ -163,10 +169,11 @@ def wands(
     """Import Wayfair's WANDS: products, judgments in three grades, classes as interests."""
     from omnifeat.importers.wands import import_wands
 
-    result = import_wands(
-        source, out, pairs=pairs, drop_unknown=drop_unknown, test=test, development=development, salt=salt,
-        memory_limit=memory_limit, overwrite=overwrite,
-    )  # fmt: skip
+    with progress("rows read") as advance:
+        result = import_wands(
+            source, out, pairs=pairs, drop_unknown=drop_unknown, test=test, development=development, salt=salt,
+            memory_limit=memory_limit, overwrite=overwrite, advance=advance,
+        )  # fmt: skip
     _report(result, as_json)
 
 
@@ -195,12 +202,13 @@ def ubi(
     """Import User Behavior Insights logs: responses as impressions, events as engagements."""
     from omnifeat.importers.ubi import import_ubi
 
-    result = import_ubi(
-        source, out, actions=_pairs_of("--action", action or [], "NAME=ACTION, such as wishlist=save"),
-        entity_type=entity_type,
-        split=_split(split, None, development, test, salt, development_from, test_from, gap_days),
-        memory_limit=memory_limit, overwrite=overwrite,
-    )  # fmt: skip
+    with progress("rows read") as advance:
+        result = import_ubi(
+            source, out, actions=_pairs_of("--action", action or [], "NAME=ACTION, such as wishlist=save"),
+            entity_type=entity_type,
+            split=_split(split, None, development, test, salt, development_from, test_from, gap_days),
+            memory_limit=memory_limit, overwrite=overwrite, advance=advance,
+        )  # fmt: skip
     _report(result, as_json)
 
 

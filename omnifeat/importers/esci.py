@@ -3,7 +3,7 @@
 Products and examples stream through: `staging` finds what stands twice and what names no product.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def import_esci(
     salt: str = "",
     memory_limit: str = MEMORY_LIMIT,
     overwrite: bool = False,
+    advance: Callable[[int], None] | None = None,
 ) -> ImportResult:
     """Make a dataset folder from the published Parquet files.
 
@@ -98,6 +99,8 @@ def import_esci(
         What the checks may hold in memory before they go to disk.
     overwrite
         Replace `out` if it exists.
+    advance
+        Called with the number of rows read since the last call; what is read twice counts twice.
 
     Raises
     ------
@@ -130,7 +133,7 @@ def import_esci(
         name="esci", source="amazon-science/esci-data, Shopping Queries Dataset", licence="Apache-2.0",
         created_by="omnifeat import esci", split=split,
     )  # fmt: skip
-    with Staging.open(memory_limit) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
+    with Staging.open(memory_limit, advance) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
         _stage_products(staging, products, choice, notes)
         _stage_examples(staging, examples, choice, notes, drop_unknown)
         writer.write("products", staging.kept("products", _product_batches(products, choice)))

@@ -7,10 +7,10 @@ order of the file, leaves them out. Memory is bounded by one batch and DuckDB's 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -30,19 +30,24 @@ _BATCH_ROWS = 65_536
 class Staging:
     """A database on disk, gone at the end. Make one with `Staging.open`. Rows are numbered from 1 within a table."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, advance: Callable[[int], None] | None = None) -> None:
         self._connection = connection
+        self._advance = advance or (lambda rows: None)
         self._counts: dict[str, int] = {}
 
     @classmethod
     @contextmanager
-    def open(cls, memory_limit: str | int = MEMORY_LIMIT) -> Iterator[Staging]:
+    def open(
+        cls, memory_limit: str | int = MEMORY_LIMIT, advance: Callable[[int], None] | None = None
+    ) -> Iterator[Staging]:
         """An empty database in the system's folder for temporary files.
 
         Parameters
         ----------
         memory_limit
             What DuckDB may hold before it goes to disk, such as "512MB".
+        advance
+            Called with the number of rows read since the last call; a file that is read twice counts twice.
 
         Raises
         ------
@@ -53,26 +58,31 @@ class Staging:
         """
         config = {"memory_limit": f"{parse_bytes(memory_limit)}B", "threads": "2"}
         try:
-            with tempfile.TemporaryDirectory(prefix="omnifeat-") as folder:
-                config["temp_directory"] = f"{folder}/spill"
-                connection = duckdb.connect(str(Path(folder) / "staging.duckdb"), config=config)
-                try:
-                    # every result that is read in order is sorted
-                    connection.execute("SET preserve_insertion_order = false")
-                    yield cls(connection)
-                finally:
-                    connection.close()
+            folder = tempfile.mkdtemp(prefix="omnifeat-")
+        except OSError as error:
+            raise OutputError(
+                f"No temporary folder can be made: {error.strerror or error}; set TMPDIR to a writable folder."
+            ) from error
+        try:
+            config["temp_directory"] = f"{folder}/spill"
+            connection = duckdb.connect(f"{folder}/staging.duckdb", config=config)
+            try:
+                # every result that is read in order is sorted
+                connection.execute("SET preserve_insertion_order = false")
+                yield cls(connection, advance)
+            finally:
+                connection.close()
         except duckdb.OutOfMemoryException as error:
             raise OutputError(
                 f"The import needs more memory than the limit of {memory_limit}; raise it with --memory-limit."
             ) from error
-        except (duckdb.IOException, FileNotFoundError) as error:
-            if isinstance(error, FileNotFoundError) and "omnifeat-" not in str(error.filename):
-                raise
+        except duckdb.IOException as error:
             raise OutputError(
-                f"The temporary folder {tempfile.gettempdir()} cannot be used: {' '.join(str(error).split())}; "
+                f"The temporary folder {folder} cannot be used: {' '.join(str(error).split())}; "
                 "set TMPDIR to a larger disk."
             ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def load(
         self, name: str, batches: Iterable[pa.RecordBatch], keep: Sequence[str], identity: Sequence[str] = ()
@@ -103,6 +113,7 @@ class Staging:
                 self._connection.execute(f"CREATE TABLE {name} AS {select}")
             self._connection.unregister("incoming")
             self._counts[name] = self._counts.get(name, 0) + batch.num_rows
+            self._advance(batch.num_rows)
         return self._counts.get(name, 0)
 
     def count(self, name: str) -> int:
@@ -169,6 +180,7 @@ class Staging:
         for batch in batches:
             mask = rejected.keep(first, batch.num_rows)
             first += batch.num_rows
+            self._advance(batch.num_rows)
             left = batch if mask.all() else batch.filter(pa.array(mask))
             if left.num_rows:
                 yield left

@@ -4,7 +4,7 @@ Records stream into the database of `staging`, a batch at a time, and come out o
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +48,7 @@ def import_ubi(
     split: HashSplit | TimeSplit | None = None,
     memory_limit: str = MEMORY_LIMIT,
     overwrite: bool = False,
+    advance: Callable[[int], None] | None = None,
 ) -> ImportResult:
     """Make a dataset folder from UBI logs.
 
@@ -70,6 +71,8 @@ def import_ubi(
         What the database may hold in memory before it goes to disk.
     overwrite
         Replace `out` if it exists.
+    advance
+        Called with the number of rows read since the last call; what is read twice counts twice.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def import_ubi(
         name="ubi", source="User Behavior Insights logs", licence="the log's owner's",
         created_by="omnifeat import ubi", split=split or hash_split(),
     )  # fmt: skip
-    with Staging.open(memory_limit) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
+    with Staging.open(memory_limit, advance) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
         _load(staging, files, known)
         _join_queries(staging, files, notes)
         _sift_events(staging, notes)

@@ -5,7 +5,7 @@ stream through, see `staging`: the Full dataset has some 25 GB.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +67,7 @@ def import_unsplash(
     split: HashSplit | TimeSplit | None = None,
     memory_limit: str = MEMORY_LIMIT,
     overwrite: bool = False,
+    advance: Callable[[int], None] | None = None,
 ) -> ImportResult:
     """Make a dataset folder from the published part files.
 
@@ -85,6 +86,8 @@ def import_unsplash(
         What the checks may hold in memory before they go to disk.
     overwrite
         Replace `out` if it exists.
+    advance
+        Called with the number of rows read since the last call; what is read twice counts twice.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def import_unsplash(
         licence="Unsplash data terms: Lite for any internal use, Full non-commercial; no redistribution",
         created_by="omnifeat import unsplash", split=split or hash_split(),
     )  # fmt: skip
-    with Staging.open(memory_limit) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
+    with Staging.open(memory_limit, advance) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
         _stage_photos(staging, tables["photos"], notes)
         if "keywords" in tables:
             stage_keywords(staging, tables["keywords"], notes)

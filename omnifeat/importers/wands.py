@@ -4,7 +4,7 @@ The three files are tab-separated in spite of their names. Products and labels s
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def import_wands(
     salt: str = "",
     memory_limit: str = MEMORY_LIMIT,
     overwrite: bool = False,
+    advance: Callable[[int], None] | None = None,
 ) -> ImportResult:
     """Make a dataset folder from `product.csv`, `query.csv` and `label.csv`.
 
@@ -68,6 +69,8 @@ def import_wands(
         What the checks may hold in memory before they go to disk.
     overwrite
         Replace `out` if it exists.
+    advance
+        Called with the number of rows read since the last call; what is read twice counts twice.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def import_wands(
     info = DatasetInfo(
         name="wands", source="wayfair/WANDS", licence="MIT", created_by="omnifeat import wands", split=split
     )
-    with Staging.open(memory_limit) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
+    with Staging.open(memory_limit, advance) as staging, DatasetWriter(out, info, overwrite=overwrite) as writer:
         _stage_products(staging, products, notes)
         by_id = _read_queries(queries, notes)
         _stage_labels(staging, labels, by_id, drop_unknown, notes)

@@ -73,9 +73,33 @@ def test_a_memory_limit_that_is_no_size() -> None:
         raise AssertionError
 
 
-def test_an_error_of_the_source_passes_through() -> None:
-    with pytest.raises(FileNotFoundError, match="gone"), Staging.open():
+def test_an_error_of_the_source_passes_through_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def source() -> Iterator[pa.RecordBatch]:
+        yield from batches([("a", "b")], [])
+        assert list(tmp_path.iterdir())
         raise FileNotFoundError(2, "gone", "source.csv")
+
+    with pytest.raises(FileNotFoundError, match="gone"), Staging.open() as staging:
+        staging.load("t", source(), ["key"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_limits_are_told_in_a_sentence() -> None:
+    with pytest.raises(OutputError, match="raise it with --memory-limit"), Staging.open("8MB") as staging:
+        staging.rows("SELECT list(range) FROM range(10000000)")
+
+
+def test_rows_are_told_as_they_are_read() -> None:
+    told: list[int] = []
+    with Staging.open(advance=told.append) as staging:
+        staging.load("t", batches([("a", "b")] * 3, [2]), ["key"], ["key"])
+        staging.reject_repeated("t")
+        assert len(list(staging.kept("t", batches([("a", "b")] * 3, [])))) == 1
+    assert sum(told) == 6
 
 
 def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
