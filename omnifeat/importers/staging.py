@@ -69,6 +69,7 @@ class Staging:
             try:
                 # every result that is read in order is sorted
                 connection.execute("SET preserve_insertion_order = false")
+                _silence(connection)
                 yield cls(connection, advance)
             finally:
                 connection.close()
@@ -137,6 +138,7 @@ class Staging:
         """A large result in batches; several may be read at once."""
         cursor = self._connection.cursor()
         try:
+            _silence(cursor)
             relation = cursor.sql(sql)
             # older releases of DuckDB have another name for it
             reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
@@ -184,6 +186,11 @@ class Staging:
             left = batch if mask.all() else batch.filter(pa.array(mask))
             if left.num_rows:
                 yield left
+
+
+def _silence(connection: Any) -> None:
+    # DuckDB would show its own bar on standard output, amid the JSON that stands there
+    connection.execute("SET enable_progress_bar = false")
 
 
 class _Ascending:

@@ -140,3 +140,12 @@ def test_bad_tables(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "t").write_bytes(content)
     with pytest.raises(DataError, match=said):
         list(DelimitedTable([tmp_path / "t"], ["a", "b"]).batches())
+
+
+def test_no_bar_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    setting = "current_setting('enable_progress_bar')"
+    with Staging.open() as staging:
+        assert staging.rows(f"SELECT {setting}") == [(False,)]
+        (batch,) = staging.batches(f"SELECT {setting}")
+        assert batch.column(0).to_pylist() == [False]
+    assert capfd.readouterr().out == ""
