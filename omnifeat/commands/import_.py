@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, report, result_table
+from omnifeat.commands.console import JsonOption, OverwriteOption, progress, report, result_table
 from omnifeat.errors import SettingError
 
 if TYPE_CHECKING:
@@ -22,6 +22,21 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Dataset folder to write.
 Test = Annotated[float, typer.Option("--test", help="Fraction of the query texts held out for testing.")]
 Development = Annotated[float, typer.Option("--development", help="Fraction of the query texts held out for tuning.")]
 Salt = Annotated[str, typer.Option("--salt", help="Text mixed into the hash: another salt, another split.")]
+SplitMethod = Annotated[Literal["hash", "time"], typer.Option("--split", help="How to split: by query or by time.")]
+DevelopmentFrom = Annotated[
+    str | None, typer.Option("--development-from", help="Time split: first day, as 2024-03-01.")
+]
+TestFrom = Annotated[str | None, typer.Option("--test-from", help="Time split: first day, as 2024-03-15.")]
+GapDays = Annotated[float, typer.Option("--gap-days", help="Time split: days left out before each part.")]
+DropUnknown = Annotated[
+    bool, typer.Option("--drop-unknown", help="Leave out, and count, judgments of products not in the catalogue.")
+]
+JudgedPairs = Annotated[
+    str, typer.Option("--pairs", help="Training pairs: 'exact' takes the best judgments for clicks, or 'none'.")
+]
+MemoryLimit = Annotated[
+    str, typer.Option("--memory-limit", help="What the checks hold in memory before they go to disk, such as 512MB.")
+]
 
 
 @app.command()
@@ -75,11 +90,154 @@ def emojibase(
     """Import emoji as pins, their search tags as queries, their groups as interests."""
     from omnifeat.importers.emojibase import import_emojibase
 
-    chosen = None if languages is None else [part.strip() for part in languages.split(",") if part.strip()]
+    chosen = None if languages is None else _listed(languages)
     result = import_emojibase(
         source, out, languages=chosen, test=test, development=development, salt=salt, overwrite=overwrite
     )
     _report(result, as_json)
+
+
+@app.command()
+def unsplash(
+    source: Annotated[Path, typer.Argument(help="Folder with photos.tsv000 and the other part files.")],
+    out: Out,
+    split: SplitMethod = "hash",
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    development_from: DevelopmentFrom = None,
+    test_from: TestFrom = None,
+    gap_days: GapDays = 0,
+    memory_limit: MemoryLimit = "1GB",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import Unsplash's photos as pins, its collections as boards, its search conversions as engagements."""
+    from omnifeat.importers.unsplash import import_unsplash
+
+    chosen = _split(split, None, development, test, salt, development_from, test_from, gap_days)
+    with progress("rows read") as advance:
+        result = import_unsplash(
+            source, out, split=chosen, memory_limit=memory_limit, overwrite=overwrite, advance=advance
+        )
+    _report(result, as_json)
+
+
+@app.command()
+def esci(
+    source: Annotated[Path, typer.Argument(help="Folder with the Parquet files of examples and products.")],
+    out: Out,
+    locales: Annotated[str, typer.Option("--locales", help="Locales to take, some of us,es,jp.")] = "us,es,jp",
+    version: Annotated[
+        str, typer.Option("--version", help="The publisher's version: 'large' (tasks 2 and 3) or 'small' (task 1).")
+    ] = "large",
+    part: Annotated[str, typer.Option("--part", help="The publisher's part to take: train, test or all.")] = "all",
+    pairs: JudgedPairs = "none",
+    drop_unknown: DropUnknown = False,
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    memory_limit: MemoryLimit = "1GB",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import Amazon's Shopping Queries: products of three locales, and judgments in four grades."""
+    from omnifeat.importers.esci import import_esci
+
+    with progress("rows read") as advance:
+        result = import_esci(
+            source, out, locales=_listed(locales), version=version, part=part, pairs=pairs, drop_unknown=drop_unknown,
+            test=test, development=development, salt=salt, memory_limit=memory_limit, overwrite=overwrite,
+            advance=advance,
+        )  # fmt: skip
+    _report(result, as_json)
+
+
+@app.command()
+def wands(
+    source: Annotated[Path, typer.Argument(help="Folder with product.csv, query.csv and label.csv.")],
+    out: Out,
+    pairs: JudgedPairs = "none",
+    drop_unknown: DropUnknown = False,
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    memory_limit: MemoryLimit = "1GB",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import Wayfair's WANDS: products, judgments in three grades, classes as interests."""
+    from omnifeat.importers.wands import import_wands
+
+    with progress("rows read") as advance:
+        result = import_wands(
+            source, out, pairs=pairs, drop_unknown=drop_unknown, test=test, development=development, salt=salt,
+            memory_limit=memory_limit, overwrite=overwrite, advance=advance,
+        )  # fmt: skip
+    _report(result, as_json)
+
+
+@app.command()
+def ubi(
+    source: Annotated[Path, typer.Argument(help="Folder of .ndjson files of queries and events, or one such file.")],
+    out: Out,
+    action: Annotated[
+        list[str] | None,
+        typer.Option("--action", help="NAME=ACTION: events of that name are save, long_click, click, ... May repeat."),
+    ] = None,
+    entity_type: Annotated[
+        Literal["product", "pin"], typer.Option("--entity-type", help="What the objects of the log are.")
+    ] = "product",
+    split: SplitMethod = "hash",
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    development_from: DevelopmentFrom = None,
+    test_from: TestFrom = None,
+    gap_days: GapDays = 0,
+    memory_limit: MemoryLimit = "1GB",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import User Behavior Insights logs: responses as impressions, events as engagements."""
+    from omnifeat.importers.ubi import import_ubi
+
+    with progress("rows read") as advance:
+        result = import_ubi(
+            source, out, actions=_pairs_of("--action", action or [], "NAME=ACTION, such as wishlist=save"),
+            entity_type=entity_type,
+            split=_split(split, None, development, test, salt, development_from, test_from, gap_days),
+            memory_limit=memory_limit, overwrite=overwrite, advance=advance,
+        )  # fmt: skip
+    _report(result, as_json)
+
+
+@app.command()
+def clinc150(
+    source: Annotated[Path, typer.Argument(help="Folder with data_full.json and domains.json.")],
+    out: Out,
+    part: Annotated[str, typer.Option("--part", help="The publisher's part to take: train, val, test or all.")] = "all",
+    in_scope: Annotated[
+        bool, typer.Option("--in-scope", help="Leave out, and count, the utterances that have no intent.")
+    ] = False,
+    test: Test = 0.1,
+    development: Development = 0.1,
+    salt: Salt = "",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import CLINC150: utterances as queries, their intents and domains as interests."""
+    from omnifeat.importers.clinc150 import import_clinc150
+
+    result = import_clinc150(
+        source, out, part=part, out_of_scope=not in_scope, test=test, development=development, salt=salt,
+        overwrite=overwrite,
+    )  # fmt: skip
+    _report(result, as_json)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _file(table: str) -> object:
@@ -113,11 +271,9 @@ def table(
     test: Test = 0.1,
     development: Development = 0.1,
     salt: Salt = "",
-    development_from: Annotated[
-        str | None, typer.Option("--development-from", help="Time split: first day, as 2024-03-01.")
-    ] = None,
-    test_from: Annotated[str | None, typer.Option("--test-from", help="Time split: first day, as 2024-03-15.")] = None,
-    gap_days: Annotated[float, typer.Option("--gap-days", help="Time split: days left out before each part.")] = 0,
+    development_from: DevelopmentFrom = None,
+    test_from: TestFrom = None,
+    gap_days: GapDays = 0,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the dataset; that of the folder if not given.")
     ] = None,
@@ -158,13 +314,15 @@ def table(
     _report(result, as_json)
 
 
-def _pairs_of(option: str, values: list[str]) -> dict[str, str]:
+def _pairs_of(
+    option: str, values: list[str], form: str = "TABLE.COLUMN=VALUE, such as pins.title=name"
+) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for value in values:
         target, equals, given = value.partition("=")
         target = target.strip()
         if not equals or not given:
-            raise SettingError(f"{option} {value} does not read TABLE.COLUMN=VALUE, such as pins.title=name.")
+            raise SettingError(f"{option} {value} does not read {form}.")
         if target in pairs:
             raise SettingError(f"{option} names '{target}' twice; name it once.")
         pairs[target] = given

@@ -81,6 +81,8 @@ class IdStore:
             connection = duckdb.connect(f"{folder}/ids.duckdb", config={"memory_limit": MEMORY_LIMIT, "threads": "2"})
             try:
                 connection.execute("SET preserve_insertion_order = false")
+                # it would go to standard output, amid the JSON that stands there
+                connection.execute("SET enable_progress_bar = false")
                 yield cls(connection)
             finally:
                 connection.close()

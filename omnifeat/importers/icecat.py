@@ -4,7 +4,6 @@ The files are those published with the Chorus e-commerce search stack. A rating 
 is no query log: what there is to train on are pseudo-queries, see `pseudo_queries`.
 """
 
-import html
 import math
 import re
 from collections import Counter, defaultdict
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.errors import DataError, SettingError
+from omnifeat.importers.plain_text import plain_text
 from omnifeat.importers.pseudo_queries import CatalogueText, find_type_phrases, product_queries
 from omnifeat.importers.sources import (
     NO_TIME,
@@ -51,7 +51,6 @@ _QUERY_ATTRIBUTES = (
     "attr_t_print_technology",
     "attr_t_brand_compatibility",
 )
-_TAG = re.compile(r"<[A-Za-z/!][^<>]*>")
 _MAX_GRADE = 3
 
 _TYPES: dict[str, pa.DataType] = {
@@ -200,8 +199,8 @@ def _product(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     # an id is text in the published files; a number is the same id written otherwise
     product["id"] = str(identity) if _is_whole(identity) else required_text(record, "id", where)
     where = f"{where} (id {product['id']})"
-    product["title"] = _plain(required_text(record, "title", where))
-    product["description"] = _plain(_optional_text(record, "short_description", where))
+    product["title"] = plain_text(required_text(record, "title", where))
+    product["description"] = plain_text(_optional_text(record, "short_description", where))
     product["brand"] = _optional_text(record, "supplier", where)
     product["price"] = _price(record.get("price"), where)
     product["language"] = "en"
@@ -239,13 +238,6 @@ def _price(value: object, where: str) -> float | None:
     return float(value)
 
 
-def _plain(text: str | None) -> str | None:
-    """Text without the HTML that stands in some descriptions, white space collapsed."""
-    if text is None:
-        return None
-    return " ".join(html.unescape(_TAG.sub(" ", text)).split()) or None
-
-
 def _values(text: str) -> list[str]:
     return [value.strip() for value in text.split(",") if value.strip()]
 
@@ -257,7 +249,7 @@ def _attributes(record: Mapping[str, Any], where: str) -> Iterator[str]:
             value = _optional_text(record, key, where)
             if value is not None:
                 name = " ".join(key.removeprefix("attr_t_").replace("_", " ").split())
-                yield f"{name}: {_plain(value)}"
+                yield f"{name}: {plain_text(value)}"
 
 
 def _catalogue_text(product: Mapping[str, Any], record: Mapping[str, Any]) -> CatalogueText:

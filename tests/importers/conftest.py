@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from omnifeat.cli import app
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.validate import validate
 
 Record = dict[str, Any]
 
@@ -136,3 +141,42 @@ def real_data() -> Path:
     if not (folder / "emojibase").is_dir() or not (folder / "icecat").is_dir():
         pytest.skip("no real data: set OMNIFEAT_DATA to the folder that holds icecat/ and emojibase/")
     return folder
+
+
+Imported = Callable[..., tuple[dict[str, Any], Dataset]]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Imported:
+    """Runs `omnifeat import NAME SOURCE ...`; gives what it prints and the folder, which must be valid."""
+
+    def run(name: str, source: Path, *options: str, out: str = "out") -> tuple[dict[str, Any], Dataset]:
+        target = tmp_path / out
+        done = CliRunner().invoke(app, ["import", name, str(source), "-o", str(target), "--json", *options])
+        assert done.exit_code == 0, done.output
+        result = json.loads(done.stdout)
+        assert validate(target).ok, [problem.message for problem in validate(target).problems]
+        dataset = Dataset.open(target)
+        assert dataset.info.counts == result["counts"]
+        assert dataset.info.notes == result["notes"]
+        return result, dataset
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Refused:
+    """Runs a command that must end with one sentence, exit code 2 and nothing written; gives the sentence."""
+
+    def run(name: str, source: Path, *options: str) -> str:
+        before = set(tmp_path.rglob("*"))
+        done = CliRunner().invoke(app, ["import", name, str(source), "-o", str(tmp_path / "refused"), *options])
+        assert done.exit_code == 2, (done.output, done.exception)
+        assert done.stdout == ""
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert set(tmp_path.rglob("*")) == before
+        return done.stderr.removeprefix("error: ").strip()
+
+    return run

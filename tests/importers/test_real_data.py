@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from omnifeat.data.dataset import Dataset
-from omnifeat.importers import import_emojibase, import_icecat
+from omnifeat.data.validate import validate
+from omnifeat.importers import import_clinc150, import_emojibase, import_icecat
 from omnifeat.importers.emojibase import held_out_strings
 
 
@@ -63,3 +64,13 @@ def test_icecat(real_data: Path, tmp_path: Path) -> None:
     assert "3,668 rated pairs of 135 queries." in result.notes
     queries = Dataset.open(tmp_path / "icecat").read("queries")["query"].to_pylist()
     assert max(len(query.split()) for query in queries) <= 4
+
+
+def test_clinc150(real_data: Path, tmp_path: Path) -> None:
+    result = import_clinc150(real_data / "clinc150", tmp_path / "clinc150")
+    # 23,700 utterances; five stand again, four of them with another intent
+    assert result.counts == {"queries": 23_695, "interests": 10 + 150, "query_interests": 2 * (22_500 - 5)}
+    assert any("train 15,100, val 3,097, test 5,498; 1,200 are out of scope" in note for note in result.notes)
+    assert validate(tmp_path / "clinc150").ok
+    part = import_clinc150(real_data / "clinc150", tmp_path / "test", part="test", out_of_scope=False)
+    assert part.counts == {"queries": 4_500, "interests": 160, "query_interests": 9_000}
