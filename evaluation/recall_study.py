@@ -23,6 +23,7 @@ from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import SPLITS, split_rows
 from omnifeat.errors import DataError, SettingError
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.known_queries import KnownQueries
 
 __all__ = ["GroupResult", "RecallSettings", "RecallStudy", "RowResult", "recall_studies"]
 
@@ -145,6 +146,7 @@ def recall_studies(
     on_row: Callable[[str], None] | None = None,
     run: pa.Table | None = None,
     run_columns: Sequence[str] = (),
+    known_queries: KnownQueries | None = None,
 ) -> list[RecallStudy]:
     """One study for each entity type that has pairs in the split.
 
@@ -162,6 +164,8 @@ def recall_studies(
         Called with the name of each row before it is measured.
     run, run_columns
         Table of `query`, `entity_id` and scores, and its columns that become rows of the study beside the others.
+    known_queries
+        Encodes queries for the trained encoder, from tables where they hold them; null for the encoder itself.
 
     Raises
     ------
@@ -182,7 +186,8 @@ def recall_studies(
     studies = []
     for entity_type in wanted:
         rows = engagements.filter(pc.equal(engagements["entity_type"], entity_type))
-        studies.append(_study(dataset, entity_type, rows, encoder, pretrained, settings, on_row, run, run_columns))
+        given = (encoder, pretrained, known_queries)
+        studies.append(_study(dataset, entity_type, rows, given, settings, on_row, run, run_columns))
     return studies
 
 
@@ -206,13 +211,13 @@ def _study(
     dataset: Dataset,
     entity_type: str,
     engagements: pa.Table,
-    encoder: FrozenEncoder | None,
-    pretrained: PretrainedEncoder | None,
+    encoders: tuple[FrozenEncoder | None, PretrainedEncoder | None, KnownQueries | None],
     settings: RecallSettings,
     on_row: Callable[[str], None] | None,
     run: pa.Table | None,
     run_columns: Sequence[str],
 ) -> RecallStudy:
+    encoder, pretrained, known_queries = encoders
     queries, positives = engagements["query"].to_pylist(), engagements["entity_id"].to_pylist()
     pairs = EvaluationPairs.make(
         queries,
@@ -232,6 +237,7 @@ def _study(
         pretrained=pretrained,
         pretrained_fields=settings.pretrained_fields,
         seed=settings.seed,
+        known_queries=known_queries,
     )
     of_run = {} if run is None else {row.name: row for row in run_rows(run, run_columns, pairs)}
     names = rows.names(settings.rows)

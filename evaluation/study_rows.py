@@ -18,6 +18,7 @@ from evaluation.baselines import (
 from evaluation.pretrained import PretrainedEncoder
 from omnifeat.errors import SettingError
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.known_queries import KnownQueries
 from omnifeat.retrieval.lexical import LEXICAL_SCORERS, lexical_scorer
 
 __all__ = ["ROWS", "StudyRows"]
@@ -56,6 +57,8 @@ class StudyRows:
         Columns of the text that the pretrained encoder sees of an entity.
     seed
         Of the random row.
+    known_queries
+        Encodes queries for the trained encoder, from tables where they hold them; null for the encoder itself.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class StudyRows:
         pretrained: PretrainedEncoder | None,
         pretrained_fields: Sequence[str],
         seed: int,
+        known_queries: KnownQueries | None = None,
     ) -> None:
+        self._known_queries = known_queries or encoder
         self._entity_type, self._entities, self._queries = entity_type, entities, queries
         self._encoder, self._pretrained = encoder, pretrained
         self._pretrained_fields, self._seed = pretrained_fields, seed
@@ -129,13 +134,14 @@ class StudyRows:
         return self._vectors[key]
 
     def _learned(self, what: str) -> FloatArray:
-        assert self._encoder is not None  # noqa: S101 - `names` gives a learned row only with an encoder
+        # `names` gives a learned row only with an encoder
+        assert self._encoder is not None and self._known_queries is not None  # noqa: S101, PT018
         if what == "queries":
-            return self._encoder.encode_queries(self._queries)
+            return self._known_queries.encode_queries(self._queries)
         if what == "engaged":
-            return self._encoder.encode_queries(self._engaged_texts().texts)
+            return self._known_queries.encode_queries(self._engaged_texts().texts)
         if self._entity_type == "query":
-            return self._encoder.encode_queries(self._entities["id"].to_pylist())
+            return self._known_queries.encode_queries(self._entities["id"].to_pylist())
         return self._encoder.encode_entities(self._entities, entity_type=self._entity_type)
 
     def _untrained(self, what: str) -> FloatArray:

@@ -23,6 +23,7 @@ from evaluation.baselines import EngagedTexts, Row, cosine_row, largest_cosine_r
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import split_rows
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.known_queries import KnownQueries
 
 CANDIDATES = 200  # per query and retriever; two retrievers
 
@@ -40,7 +41,7 @@ def omnifeat(command: str, *more: str) -> None:
     subprocess.run([sys.executable, "-m", "omnifeat.cli", *words], check=True)
 
 
-def candidates(data: Path, encoder_folder: Path, part: str, out: Path) -> None:
+def candidates(data: Path, encoder_folder: Path, vectors: Path, part: str, out: Path) -> None:
     """Write (query, entity_id, entity_type, grade): each query's best by the learned and by the largest cosine."""
     dataset, encoder = Dataset.open(data), FrozenEncoder.from_pretrained(str(encoder_folder))
     pairs = split_rows(dataset.read("engagements", ["query", "entity_id"]), dataset.info.split, part)
@@ -49,10 +50,11 @@ def candidates(data: Path, encoder_folder: Path, part: str, out: Path) -> None:
     pins = dataset.read("pins")
     ids = pins["id"].to_pylist()
     engaged = EngagedTexts.from_column(pins["engaged_queries"])
-    queries_QD = encoder.encode_queries(queries)
+    tags = KnownQueries(encoder, [str(vectors)])
+    queries_QD = tags.encode_queries(queries)
     retrievers: list[Row] = [
         cosine_row("cosine", "", queries_QD, encoder.encode_entities(pins, entity_type="pin")),
-        largest_cosine_row("largest", "", queries_QD, encoder.encode_queries(engaged.texts), engaged),
+        largest_cosine_row("largest", "", queries_QD, tags.encode_queries(engaged.texts), engaged),
     ]
     chosen = np.zeros((len(queries), len(ids)), dtype=bool)
     for retriever in retrievers:
@@ -68,12 +70,18 @@ def candidates(data: Path, encoder_folder: Path, part: str, out: Path) -> None:
     print(f"{part}: {len(names):,} candidates of {len(queries):,} queries, with {found}")
 
 
+def query_vectors(encoder: Path, out: Path) -> Path:
+    """Where the embeddings of all tags lie, the engaged ones among them: encoded once."""
+    return out / f"queries_{encoder.name}.parquet"
+
+
 def ranker_run(data: Path, encoder: Path, out: Path) -> Path:
     """Candidates -> cosine columns -> ranker, trained on development, applied to test."""
-    vectors = out / f"queries_{encoder.name}.parquet"  # all tags, the engaged ones among them, encoded once
-    omnifeat(f"embed --encoder {encoder} --queries {data / 'queries.parquet'} -o {vectors} --overwrite")
+    vectors = query_vectors(encoder, out)
+    if not vectors.exists():
+        omnifeat(f"embed --encoder {encoder} --queries {data / 'queries.parquet'} -o {vectors}")
     for part in ("development", "test"):
-        candidates(data, encoder, part, out / f"{part}_pairs.parquet")
+        candidates(data, encoder, vectors, part, out / f"{part}_pairs.parquet")
         omnifeat(
             f"featurize {out / f'{part}_pairs.parquet'} --encoder {encoder} --entities {data} --embeddings {vectors} "
             f"-o {out / f'{part}_features.parquet'} --overwrite"
@@ -119,7 +127,8 @@ def main() -> None:
         rows += ["learned-engaged", "learned+learned-engaged"]
         untrained = ["--pretrained", str(arguments.e5), "--pretrained-prefix", "query: "] if pretrained else []
         omnifeat(
-            f"evaluate recall {data} --encoder {out / name} --baselines {','.join(rows)} --run {run} "
+            f"evaluate recall {data} --encoder {out / name} --embeddings {query_vectors(out / name, out)} "
+            f"--baselines {','.join(rows)} --run {run} "
             "--run-columns score --reference learned,learned-engaged --by language --groups en,en-gb,fr,de "
             f"-o {out / f'recall_{name}'} --overwrite",
             *untrained,

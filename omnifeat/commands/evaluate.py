@@ -21,6 +21,9 @@ def recall(
     data: DataArgument,
     out: OutOption,
     encoder: Annotated[str | None, typer.Option(help="Trained encoder: folder or hub name.")] = None,
+    embeddings: Annotated[
+        list[str] | None, typer.Option(help="Table of query embeddings of that encoder, from `omnifeat embed`; repeat.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, development, test, or all.")] = "test",
     baselines: Annotated[
         str | None,
@@ -65,6 +68,7 @@ def recall(
     from omnifeat.data.files import read_table
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
+    from omnifeat.known_queries import KnownQueries
 
     try:
         cut_offs = tuple(int(part) for part in k.split(","))
@@ -92,6 +96,9 @@ def recall(
     check_target(out, overwrite)
     dataset = Dataset.open(data)
     trained = None if encoder is None else FrozenEncoder.from_pretrained(encoder, threads=threads)
+    if embeddings and trained is None:
+        raise SettingError("--embeddings hold vectors of an encoder; name it with --encoder")
+    known = KnownQueries(trained, embeddings, encoder or "") if trained is not None and embeddings else None
     untrained = None
     if pretrained is not None:
         untrained = PretrainedEncoder.load(
@@ -106,6 +113,7 @@ def recall(
         on_row=lambda name: typer.echo(f"measuring {name}", err=True),
         run=scored,
         run_columns=() if scored is None else score_columns(scored, _listed(run_columns)),
+        known_queries=known,
     )
     context = ReportContext(
         dataset.info.name,

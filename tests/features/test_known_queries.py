@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnifeat.embed import embed_entities, embed_queries
+from omnifeat.errors import DataError, FingerprintError
+from omnifeat.frozen import FrozenEncoder
+from omnifeat.known_queries import KnownQueries
+
+
+@pytest.fixture
+def table(encoder: FrozenEncoder, tmp_path: Path) -> str:
+    (tmp_path / "queries.csv").write_text("query\nred shoes\nhat\n", encoding="utf-8")
+    embed_queries(tmp_path / "queries.csv", tmp_path / "queries.parquet", encoder=encoder)
+    return str(tmp_path / "queries.parquet")
+
+
+def test_what_the_table_holds_is_not_encoded_again(
+    encoder: FrozenEncoder, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["blue hat", "hat", "red shoes", "hat", "blue hat"]
+    expected = encoder.encode_queries(texts)
+    encoded: list[str] = []
+    encode = encoder.encode_queries
+    monkeypatch.setattr(encoder, "encode_queries", lambda texts: encoded.extend(texts) or encode(texts))
+    np.testing.assert_allclose(KnownQueries(encoder, [table]).encode_queries(texts), expected, atol=1e-6)
+    assert encoded == ["blue hat"]
+
+
+def test_tables_of_another_encoder_or_of_entities_are_refused(
+    encoder: FrozenEncoder, table: str, pins_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed_entities(pins_path, tmp_path / "pins-vectors.parquet", encoder=encoder)
+    with pytest.raises(DataError, match=r"pins-vectors\.parquet holds embeddings of entities; give a table of queries"):
+        KnownQueries(encoder, [str(tmp_path / "pins-vectors.parquet")])
+    monkeypatch.setattr(type(encoder), "fingerprint", property(lambda self: "0" * 64))
+    with pytest.raises(FingerprintError, match="was made by the encoder"):
+        KnownQueries(encoder, [table])
