@@ -1,4 +1,4 @@
-"""Which engagements make which set of pairs (Table 1 of the paper): known to what makes pairs and to what trains on them."""
+"""Which engagements make which set of pairs (Table 1 of the paper): for what makes pairs and what trains on them."""
 
 from omnifeat.data.schema import ACTIONS
 

@@ -109,14 +109,14 @@ class SqlStore:
         finally:
             self._connection.unregister(name)
 
-    def batches(self, sql: str, *values: object) -> Iterator[pa.RecordBatch]:
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """The rows of a query in batches. Raises what `run` raises."""
         try:
-            yield from self._connection.execute(sql, list(values)).to_arrow_reader(_ROWS)
+            yield from self._connection.sql(sql).to_arrow_reader(_ROWS)
         except (duckdb.OutOfMemoryException, duckdb.IOException, pa.ArrowInvalid, OSError) as error:
             raise _no_room(error) from error
 
 
 def _no_room(error: Exception) -> OutputError:
     reason = one_line(str(error).split("\n", 1)[0])
-    return OutputError(f"The aggregation found no room ({reason}): raise --memory-limit, or set TMPDIR to a larger disk")
+    return OutputError(f"The aggregation found no room ({reason}): raise --memory-limit or set TMPDIR to a larger disk")
