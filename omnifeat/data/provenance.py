@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError
 
-__all__ = ["Provenance", "provenance_of", "with_provenance"]
+__all__ = ["Provenance", "provenance_in", "provenance_of", "with_provenance"]
 
 _KEY = b"omnifeat.provenance"
 
@@ -61,6 +61,23 @@ def with_provenance(schema: pa.Schema, provenance: Mapping[str, Provenance]) -> 
     return schema.with_metadata(metadata)
 
 
+def provenance_in(schema: pa.Schema) -> dict[str, Provenance]:
+    """Column -> the provenance that a schema's metadata records.
+
+    Raises
+    ------
+    ValueError
+        What stands there is no provenance.
+    """
+    recorded = (schema.metadata or {}).get(_KEY)
+    if recorded is None:
+        return {}
+    items = json.loads(recorded)
+    if not isinstance(items, dict):
+        raise ValueError("the provenance is no object")
+    return {name: Provenance.model_validate(item) for name, item in items.items()}
+
+
 def provenance_of(dataset: Dataset, table: str) -> list[tuple[str, str, Provenance]]:
     """(file, column, provenance) of each file of a table that records one; formats but Parquet and Arrow record none.
 
@@ -71,14 +88,11 @@ def provenance_of(dataset: Dataset, table: str) -> list[tuple[str, str, Provenan
     """
     found = []
     for part in dataset.parts(table):
-        recorded = (part.schema([]).metadata or {}).get(_KEY)
-        if recorded is None:
-            continue
         try:
-            items = json.loads(recorded)
-            found += [(part.location.name, name, Provenance.model_validate(item)) for name, item in items.items()]
-        except (ValueError, AttributeError, ValidationError) as error:
+            items = provenance_in(part.schema([]))
+        except ValueError as error:
             raise DataError(
                 f"{part.location.name}: the metadata '{_KEY.decode()}' cannot be read: write the table again"
             ) from error
+        found += [(part.location.name, name, item) for name, item in items.items()]
     return found
