@@ -44,7 +44,7 @@ class Provenance(BaseModel):
     made_by: str = Field(min_length=1)
     reads: tuple[str, ...] = ()
     last: AwareDatetime | None = None
-    undated: int = Field(0, ge=0)
+    undated: int = Field(default=0, ge=0)
     settings: dict[str, str | int | float | None] = Field(default_factory=dict)
 
     def known_by(self, moment: datetime) -> bool:

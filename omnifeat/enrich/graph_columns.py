@@ -200,7 +200,7 @@ def _store_saves(
             undated += times.null_count
             latest = pc.max(times.cast(pa.int64())).as_py()
             if latest is not None:
-                newest[:] = [max(latest, *newest)]
+                newest[:] = [max([latest, *newest])]
             arrays = [batch.column(name).cast(pa.string()) for name in columns[:3]]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
             if advance is not None:
@@ -226,7 +226,7 @@ def _fit(store: SqlStore, settings: GraphSettings) -> tuple[BoardVectors, int]:
         """
         CREATE TABLE fitted AS
         SELECT entity_type, entity_id, row_number() OVER (ORDER BY entity_type, entity_id) - 1 AS row FROM (
-            SELECT entity_type, entity_id FROM edges GROUP BY ALL HAVING sum(n) >= ?
+            SELECT entity_type, entity_id FROM edges GROUP BY entity_type, entity_id HAVING sum(n) >= ?
             ORDER BY md5_number_lower(concat_ws(chr(31), ?, entity_type, entity_id)), entity_type, entity_id LIMIT ?
         )
         """,
