@@ -176,7 +176,8 @@ def fill_from_pictures(
             for part in _parts(dataset, table, column.name, redo):
                 encoder.ensure(table, part)
         total = sum(result.encoded.values()) + sum(result.resumed.values())
-        if result.broken and not total:
+        if result.broken and not total and not any(_any_value(dataset, table, column.name) for table in chosen):
+            shutil.rmtree(work, ignore_errors=True)  # once the pictures are there, they are to be tried again
             raise DataError(
                 f"{dataset.path}: not one of {len(result.broken):,} pictures could be read, such as "
                 f"{result.broken[0][3]}: give the folder of the pictures with --images"
@@ -184,6 +185,7 @@ def fill_from_pictures(
         for table in chosen:
             results = _Results(encoder, table, _parts(dataset, table, column.name, redo), column, redo, result)
             writer.write(table, filled_batches(dataset, table, column.name, results, made))
+            result.empty[table] -= sum(row[0] == table for row in result.broken)
         if result.broken:
             _write_broken(writer.folder / broken_name, result.broken)
             result.broken_file = target / broken_name
@@ -206,6 +208,12 @@ def _wanted(batch: pa.RecordBatch, column: str, redo: bool) -> Any:
     if redo or column not in batch.schema.names:
         return has_path
     return pc.and_(has_path, pc.invert(_has_value(batch.column(column))))
+
+
+def _any_value(dataset: Dataset, table: str, column: str) -> bool:
+    if not dataset.has_column(table, column):
+        return False
+    return any(pc.any(_has_value(batch.column(0))).as_py() for batch in dataset.batches(table, [column]))
 
 
 def _has_value(array: pa.Array) -> Any:

@@ -39,12 +39,13 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     model = BlipForConditionalGeneration(config)
     with torch.no_grad():
-        for parameter in model.parameters():  # as they are drawn, the weights are too small to tell pictures apart
-            if parameter.ndim > 1:
-                parameter.mul_(20)
+        for name, parameter in model.named_parameters():
+            # as they are drawn, the weights are too small to tell pictures apart
+            if parameter.ndim > 1 and ("patch_embedding" in name or "crossattention" in name):
+                parameter.mul_(100)
         model.text_decoder.cls.predictions.bias[:7] = -1e4  # words alone, so that no caption is empty
     model.save_pretrained(folder)
-    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)})
+    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(WORDS)}, bos_token="[DEC]")
     BlipProcessor(BlipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer).save_pretrained(folder)
     return str(folder)
 
