@@ -67,7 +67,8 @@ def ppmi(counts_NB: Any, shares_B: Float64) -> Any:
     per_entity = np.asarray(counts.sum(axis=1)).ravel()
     rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     data = np.log(counts.data / per_entity[rows] / shares_B[counts.indices])
-    result = sp.csr_matrix((np.maximum(data, 0.0), counts.indices, counts.indptr), shape=counts.shape)
+    # a copy: what is put right in place below must not reach the caller's matrix
+    result = sp.csr_matrix((np.maximum(data, 0.0), counts.indices, counts.indptr), shape=counts.shape, copy=True)
     result.eliminate_zeros()
     return result
 

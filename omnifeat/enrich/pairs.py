@@ -313,7 +313,7 @@ def _count(store: SqlStore, dataset: Dataset, source: _LogSource, settings: Pair
     seen = first(
         "SELECT p.task, count(*) FROM (SELECT DISTINCT task, query, entity_id FROM chosen WHERE part = 2) p "
         "SEMI JOIN pairs t ON t.part = 0 AND t.task = p.task AND t.query = p.query AND t.entity_id = p.entity_id "
-        "GROUP BY p.task"
+        "GROUP BY p.task ORDER BY p.task"
     )
     other = first("SELECT DISTINCT action FROM marked WHERE reason = 'other action' ORDER BY action")
     counts = PairCounts(
