@@ -210,50 +210,65 @@ def _choose(store: SqlStore, dataset: Dataset, source: _LogSource, settings: Pai
             WHEN entity_type = 'query' AND entity_id = query THEN 'query with itself'
             WHEN held THEN 'held-out suggestion'
             WHEN entity_type <> 'query' AND e.entity_id IS NULL THEN 'unknown entity'
-        END AS reason
+        END AS reason, md5_number(concat_ws(chr(31), ?, task, query, entity_id)) AS lot
         FROM grouped g LEFT JOIN entities e USING (entity_type, entity_id)
-        """
+        """,
+        str(settings.seed),
     )
     store.run("DROP TABLE grouped")
     _refuse_unknown(store, dataset, source, settings)
-    caps = " ".join(f"WHEN '{kind}' THEN {cap}" for kind, cap in settings.caps.items() if cap is not None)
-    cap = f"CASE entity_type {caps} END" if caps else "NULL"
-    seed = str(settings.seed)
+    # From here on a pair goes by its lot: numbers of fixed size take a fraction of the texts' memory, and DuckDB can put
+    # all that it groups by them aside on disk.
+    store.run(
+        "CREATE TABLE pairs AS SELECT part, task, entity_type, md5_number(entity_id) AS entity, lot "
+        "FROM marked WHERE reason IS NULL GROUP BY ALL"
+    )
+    _cap(store, settings)
+    _sample_evaluation(store, settings.evaluation_pairs)
     store.run(
         """
-        CREATE TABLE pairs AS
-        SELECT part, task, entity_type, query, entity_id,
-               md5_number_lower(concat_ws(chr(31), ?, task, query, entity_id)) AS lot
-        FROM marked WHERE reason IS NULL GROUP BY ALL
-        """,
-        seed,
-    )
-    store.run(
-        f"""
-        CREATE TABLE kept AS
-        SELECT part, task, query, entity_id FROM pairs WHERE part > 0
-        UNION ALL
-        SELECT part, task, query, entity_id FROM (
-            SELECT *, row_number() OVER (PARTITION BY task, entity_id ORDER BY lot, query) AS place
-            FROM pairs WHERE part = 0
-        ) WHERE place <= coalesce({cap}, place)
+        CREATE VIEW chosen AS
+        SELECT m.* FROM marked m LEFT JOIN cuts c USING (part, entity_type, action) ANTI JOIN over_cap o USING (part, lot)
+        WHERE reason IS NULL AND (c.cut IS NULL OR m.lot <= c.cut)
         """
-    )
-    limit = settings.evaluation_pairs
-    store.run(
-        f"""
-        CREATE TABLE chosen AS
-        SELECT *, {limit if limit is not None else "NULL"} AS most FROM (
-            SELECT m.*, CASE WHEN part = 0 THEN 0 ELSE row_number() OVER (
-                PARTITION BY part, entity_type, action
-                ORDER BY md5_number_lower(concat_ws(chr(31), ?, 'evaluation', query, entity_id)), query, entity_id
-            ) END AS place
-            FROM marked m SEMI JOIN kept k USING (part, task, query, entity_id) WHERE reason IS NULL
-        ) WHERE place <= coalesce(most, place)
-        """,
-        seed,
     )
     return _count(store, dataset, source, settings)
+
+
+def _cap(store: SqlStore, settings: PairSettings) -> None:
+    """Make the store's `over_cap`: the training pairs that their entity has too many of. Only those are put in order."""
+    caps = " ".join(f"WHEN '{kind}' THEN {cap}" for kind, cap in settings.caps.items() if cap is not None)
+    cap = f"(CASE entity_type {caps} END)" if caps else "NULL"
+    store.run(
+        f"""
+        CREATE TABLE over_cap AS
+        WITH heavy AS (
+            SELECT task, entity FROM pairs WHERE part = 0 AND {cap} IS NOT NULL
+            GROUP BY task, entity, entity_type HAVING count(*) > {cap}
+        )
+        SELECT part, lot FROM (
+            SELECT part, lot, entity_type, row_number() OVER (PARTITION BY task, entity ORDER BY lot) AS place
+            FROM pairs SEMI JOIN heavy USING (task, entity) WHERE part = 0
+        ) WHERE place > {cap}
+        """
+    )
+
+
+def _sample_evaluation(store: SqlStore, most: int | None) -> None:
+    """Make the store's `cuts`: the greatest lot that is kept of each part, entity type and action with too many pairs."""
+    store.run("CREATE TABLE cuts (part TINYINT, entity_type VARCHAR, action VARCHAR, cut UHUGEINT)")
+    if most is None:
+        return
+    groups = store.run(
+        "SELECT part, entity_type, action FROM marked WHERE reason IS NULL AND part > 0 GROUP BY ALL HAVING count(*) > ?",
+        most,
+    )
+    for part, entity_type, action in groups:
+        store.run(
+            "INSERT INTO cuts SELECT part, entity_type, action, lot FROM marked WHERE reason IS NULL AND part = ? "
+            "AND entity_type = ? AND action = ? ORDER BY lot LIMIT 1 OFFSET ?",
+            part, entity_type, action, most - 1,
+        )  # fmt: skip
 
 
 def _store_entities(store: SqlStore, dataset: Dataset) -> None:
@@ -299,21 +314,20 @@ def _count(store: SqlStore, dataset: Dataset, source: _LogSource, settings: Pair
         )
     }
     used, unique = first("SELECT coalesce(sum(n), 0), count(*) FROM marked WHERE reason IS NULL")[0]
-    kept = first("SELECT count(*) FROM marked SEMI JOIN kept USING (part, task, query, entity_id) WHERE reason IS NULL")
+    kept = first("SELECT count(*) FROM marked ANTI JOIN over_cap USING (part, lot) WHERE reason IS NULL")
     written = int(first("SELECT count(*) FROM chosen")[0][0])
     left_out["repeated"] = int(used) - int(unique)
     left_out["over the cap"] = int(unique) - int(kept[0][0])
     left_out["over the number of evaluation pairs"] = int(kept[0][0]) - written
     pairs: dict[str, dict[str, int]] = {name: dict.fromkeys(SPLITS, 0) for name in settings.actions}
-    counted = "SELECT task, part, count(*) FROM (SELECT DISTINCT task, part, query, entity_id FROM {}) GROUP BY ALL"
+    counted = "SELECT task, part, count(*) FROM (SELECT DISTINCT task, part, lot FROM {}) GROUP BY ALL"
     before = {name: dict.fromkeys(SPLITS, 0) for name in settings.actions}
     for target, table in ((pairs, "chosen"), (before, "pairs")):
         for task, part, count in first(counted.format(table)):
             target[task][SPLITS[part]] = int(count)
     seen = first(
-        "SELECT p.task, count(*) FROM (SELECT DISTINCT task, query, entity_id FROM chosen WHERE part = 2) p "
-        "SEMI JOIN pairs t ON t.part = 0 AND t.task = p.task AND t.query = p.query AND t.entity_id = p.entity_id "
-        "GROUP BY p.task ORDER BY p.task"
+        "SELECT task, count(*) FROM (SELECT DISTINCT task, lot FROM chosen WHERE part = 2) "
+        "SEMI JOIN (SELECT lot FROM pairs WHERE part = 0) USING (lot) GROUP BY task ORDER BY task"
     )
     other = first("SELECT DISTINCT action FROM marked WHERE reason = 'other action' ORDER BY action")
     counts = PairCounts(
@@ -361,17 +375,19 @@ def _corpus_batches(store: SqlStore, size: int | None, seed: int) -> Iterator[pa
             "INSERT INTO entities SELECT 'query', query FROM marked UNION "
             "SELECT 'query', entity_id FROM marked WHERE entity_type = 'query'"
         )
-    limit = "" if size is None else f"WHERE place <= {size}"
-    store.run(
-        f"""
-        CREATE TABLE corpus AS SELECT entity_type, entity_id FROM (
-            SELECT *, row_number() OVER (
-                PARTITION BY entity_type
-                ORDER BY md5_number_lower(concat_ws(chr(31), ?, 'corpus', entity_type, entity_id)), entity_id
-            ) AS place FROM entities
-        ) {limit}
-        """,
-        str(seed),
-    )
+    lot = "md5_number(concat_ws(chr(31), ?, 'corpus', entity_type, entity_id))"
+    store.run("CREATE TABLE corpus (entity_type VARCHAR, entity_id VARCHAR)")
+    for kind, count in store.run(
+        "SELECT entity_type, count(*) FROM entities GROUP BY entity_type ORDER BY entity_type"
+    ):
+        most = count if size is None else min(size, count)
+        store.run(
+            f"""
+            INSERT INTO corpus SELECT entity_type, entity_id FROM entities WHERE entity_type = ? AND {lot} <= (
+                SELECT {lot} AS lot FROM entities WHERE entity_type = ? ORDER BY lot LIMIT 1 OFFSET ?
+            )
+            """,
+            kind, str(seed), str(seed), kind, most - 1,
+        )  # fmt: skip
     store.run("CREATE TABLE corpus_counts AS SELECT entity_type, count(*) AS n FROM corpus GROUP BY entity_type")
     yield from store.batches("SELECT entity_type, entity_id FROM corpus ORDER BY entity_type, entity_id")
