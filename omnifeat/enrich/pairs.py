@@ -217,8 +217,8 @@ def _choose(store: SqlStore, dataset: Dataset, source: _LogSource, settings: Pai
     )
     store.run("DROP TABLE grouped")
     _refuse_unknown(store, dataset, source, settings)
-    # From here on a pair goes by its lot: numbers of fixed size take a fraction of the texts' memory, and DuckDB can put
-    # all that it groups by them aside on disk.
+    # From here on a pair goes by its lot: numbers of fixed size take a fraction of the texts' memory, and DuckDB puts
+    # what it groups by them aside on disk.
     store.run(
         "CREATE TABLE pairs AS SELECT part, task, entity_type, md5_number(entity_id) AS entity, lot "
         "FROM marked WHERE reason IS NULL GROUP BY ALL"
@@ -228,7 +228,8 @@ def _choose(store: SqlStore, dataset: Dataset, source: _LogSource, settings: Pai
     store.run(
         """
         CREATE VIEW chosen AS
-        SELECT m.* FROM marked m LEFT JOIN cuts c USING (part, entity_type, action) ANTI JOIN over_cap o USING (part, lot)
+        SELECT m.* FROM marked m
+        LEFT JOIN cuts c USING (part, entity_type, action) ANTI JOIN over_cap o USING (part, lot)
         WHERE reason IS NULL AND (c.cut IS NULL OR m.lot <= c.cut)
         """
     )
@@ -236,7 +237,7 @@ def _choose(store: SqlStore, dataset: Dataset, source: _LogSource, settings: Pai
 
 
 def _cap(store: SqlStore, settings: PairSettings) -> None:
-    """Make the store's `over_cap`: the training pairs that their entity has too many of. Only those are put in order."""
+    """Make the store's `over_cap`: training pairs that their entity has too many of. Only such are put in order."""
     caps = " ".join(f"WHEN '{kind}' THEN {cap}" for kind, cap in settings.caps.items() if cap is not None)
     cap = f"(CASE entity_type {caps} END)" if caps else "NULL"
     store.run(
@@ -255,12 +256,13 @@ def _cap(store: SqlStore, settings: PairSettings) -> None:
 
 
 def _sample_evaluation(store: SqlStore, most: int | None) -> None:
-    """Make the store's `cuts`: the greatest lot that is kept of each part, entity type and action with too many pairs."""
+    """Make the store's `cuts`: the greatest lot kept of each part, entity type and action with too many pairs."""
     store.run("CREATE TABLE cuts (part TINYINT, entity_type VARCHAR, action VARCHAR, cut UHUGEINT)")
     if most is None:
         return
     groups = store.run(
-        "SELECT part, entity_type, action FROM marked WHERE reason IS NULL AND part > 0 GROUP BY ALL HAVING count(*) > ?",
+        "SELECT part, entity_type, action FROM marked WHERE reason IS NULL AND part > 0 "
+        "GROUP BY ALL HAVING count(*) > ?",
         most,
     )
     for part, entity_type, action in groups:
