@@ -10,7 +10,7 @@ from omnifeat.commands.console import JsonOption, progress, report, result_table
 def main(
     data: Annotated[str, typer.Argument(metavar="DIR", help="Dataset folder, or the URL of one.")],
     leaks: Annotated[
-        bool, typer.Option("--leaks", help="Look for held-out queries among the engaged queries as well.")
+        bool, typer.Option("--leaks", help="Look for what the split holds out in the inputs as well.")
     ] = False,
     most: Annotated[int, typer.Option("--most", min=1, help="List this many problems of each kind; all count.")] = 20,
     as_json: JsonOption = False,

@@ -25,7 +25,7 @@ from omnifeat.data.files import (
 )
 from omnifeat.data.info import INFO_FILE, DatasetInfo, read_info
 from omnifeat.data.locations import Location, PathLike, locate, table_stem
-from omnifeat.data.schema import TABLES, did_you_mean, missing_column_message, table_schema
+from omnifeat.data.schema import DERIVED_TABLES, TABLES, did_you_mean, missing_column_message, table_schema
 from omnifeat.errors import DataError
 
 __all__ = ["INFO_FILE", "Dataset", "DatasetInfo", "DatasetWriter"]
@@ -67,7 +67,11 @@ class Dataset:
 
     def tables(self) -> list[str]:
         """Names of the schema's tables that are there, in the schema's order."""
-        return [name for name in TABLES if self.has(name)]
+        return [name for name in (*TABLES, *DERIVED_TABLES) if self.has(name)]
+
+    def log_table(self) -> str:
+        """Name of the table that holds the whole log: `log` beside the pairs chosen from it, else `engagements`."""
+        return "log" if self.has("log") else "engagements"
 
     def has(self, table: str) -> bool:
         """Whether the table is there."""
@@ -170,7 +174,7 @@ class Dataset:
                 stem = table_stem(name)
                 if stem is None:
                     stem = name
-                    if "." in name or (name not in TABLES and place.kind() != pafs.FileType.Directory):
+                    if "." in name or (table_schema(name) is None and place.kind() != pafs.FileType.Directory):
                         continue
                 if stem in places:
                     raise DataError(

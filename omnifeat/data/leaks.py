@@ -1,7 +1,8 @@
-"""Look for held-out pairs in what an entity brings along: its engaged queries.
+"""Look for what the recorded split holds out in what goes into the encoders and rankers.
 
 An entity's `engaged_queries` are part of its input. If they hold a query of the development or test part, the pair to
-be predicted stands in the input, and what is measured is worth nothing.
+be predicted stands in the input, and what is measured is worth nothing. The same goes, more faintly, for board titles
+of later saves, for counts over the whole log, and for vectors of a graph that later saves went into.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.leaks_boards import add_board_title_leaks
+from omnifeat.data.leaks_counts import add_count_leaks
 from omnifeat.data.problems import Problem, ProblemList
+from omnifeat.data.provenance import provenance_of
 from omnifeat.data.relations import IdStore
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import HashSplit, TimeSplit, split_key
@@ -23,12 +27,18 @@ _TABLES = {table: entity_type for entity_type, (table, _) in ENTITY_TABLES.items
 
 
 def add_leaks(dataset: Dataset, store: IdStore, problems: ProblemList) -> None:
-    """Add a problem for each engaged query that the recorded split holds out.
+    """Add a problem for each piece of evidence of what the recorded split holds out.
+
+    Engaged queries:
 
     - Split by a hash of the query: every engaged query whose text falls in the development or test part.
     - Split by time: every engaged query that the log has for the entity, and first has at or after the start of the
       development part.
     - Split by a hash of another column: every engaged query that the log has for the entity in held-out rows alone.
+
+    Board titles: see `omnifeat.data.leaks_boards`. Features named `f_*`: see `omnifeat.data.leaks_counts`. Columns with
+    a recorded provenance, split by time: those that rows from the start of the development part on went into, or rows
+    without a time.
 
     Raises
     ------
@@ -38,6 +48,9 @@ def add_leaks(dataset: Dataset, store: IdStore, problems: ProblemList) -> None:
     split = dataset.info.split
     if split is None:
         raise DataError(f"{dataset.path} records no split in dataset.json, so that no leak can be told: record one")
+    _add_by_provenance(dataset, split, problems)
+    add_board_title_leaks(dataset, store, split, problems)
+    add_count_leaks(dataset, store, split, problems)
     tables = [table for table in _TABLES if dataset.has_column(table, "engaged_queries")]
     if not tables:
         return
@@ -49,6 +62,24 @@ def add_leaks(dataset: Dataset, store: IdStore, problems: ProblemList) -> None:
             _add_by_text(dataset, table, split, problems)
         else:
             _add_by_log(dataset, table, store, split, problems)
+
+
+def _add_by_provenance(dataset: Dataset, split: HashSplit | TimeSplit, problems: ProblemList) -> None:
+    """Columns that say themselves that they were made from rows after the split."""
+    if not isinstance(split, TimeSplit):
+        return  # no time tells what a split by hash holds out
+    since = f"{split.development_from:%Y-%m-%d %H:%M}"
+    for table in dataset.tables():
+        for file, column, made in provenance_of(dataset, table):
+            if made.known_by(split.development_from):
+                continue
+            read = ", ".join(made.reads) or "rows"
+            if made.last is not None and made.last >= split.development_from:
+                why = f"from {read} up to {made.last:%Y-%m-%d %H:%M}, but the development part starts at {since}"
+            else:
+                why = f"from {read} of which {made.undated:,} rows bear no time, so that they may lie after {since}"
+            message = f"{file}, column '{column}' was made by {made.made_by} {why}: make it again from earlier rows"
+            problems.add(Problem("leak", table, column, None, None, message))
 
 
 def _engaged(dataset: Dataset, table: str) -> list[str]:
@@ -87,8 +118,10 @@ def _add_by_text(dataset: Dataset, table: str, split: HashSplit, problems: Probl
 def _store_log(dataset: Dataset, store: IdStore, split: HashSplit | TimeSplit) -> None:
     """The log's pairs, each with whether the split holds its row out."""
     columns = list(dict.fromkeys(["query", "entity_id", "entity_type", split.column]))
-    dataset.require("engagements", *columns)
-    for batch in dataset.batches("engagements", columns):
+    # the whole log: pairs chosen from it may lack what was known before the split
+    name = dataset.log_table()
+    dataset.require(name, *columns)
+    for batch in dataset.batches(name, columns):
         if isinstance(split, TimeSplit):
             # the gap before the development part is not held out: what it holds was known by then
             held_out = pc.greater_equal(batch.column(split.column), pa.scalar(split.development_from))

@@ -18,11 +18,12 @@ import pyarrow.compute as pc
 
 from omnifeat.data.problems import Problem, ProblemList
 from omnifeat.data.row_checks import CheckedBatch, RowPlaces
-from omnifeat.data.schema import ENTITY_TABLES, TABLES
+from omnifeat.data.schema import DERIVED_TABLES, ENTITY_TABLES, TABLES
 
 __all__ = ["IdStore", "Reference", "references", "unique_column"]
 
 MEMORY_LIMIT = "1GB"
+_KNOWN = TABLES | DERIVED_TABLES
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Reference:
 
 def unique_column(table: str) -> str | None:
     """The column of a table that holds a value once."""
-    keys = TABLES[table].unique_key
+    keys = _KNOWN[table].unique_key
     return keys[0] if keys else None
 
 
@@ -52,7 +53,7 @@ def references(table: str) -> list[Reference]:
 
     An entity of type query is a text, which needs no row in `queries`, unless there is that table.
     """
-    names = {column.name for column in TABLES[table].columns}
+    names = {column.name for column in _KNOWN[table].columns}
     found = []
     if {"entity_id", "entity_type"} <= names:
         for entity_type, (target, column) in ENTITY_TABLES.items():

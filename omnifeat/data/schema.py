@@ -15,6 +15,7 @@ import pyarrow as pa
 
 __all__ = [
     "ACTIONS",
+    "DERIVED_TABLES",
     "ENTITY_TABLES",
     "ENTITY_TYPES",
     "TABLES",
@@ -200,6 +201,15 @@ TABLES: dict[str, TableSchema] = {
     )
 }
 
+# what `omnifeat pairs` adds: the whole log that its pairs were chosen from, and a random sample of each entity type
+DERIVED_TABLES: dict[str, TableSchema] = {
+    schema.name: schema
+    for schema in (
+        TableSchema("log", TABLES["engagements"].columns),
+        TableSchema("corpus", (_ENTITY_TYPE, _ENTITY_ID)),
+    )
+}
+
 # `vector` stands in embedding tables, which are no part of the dataset folder
 _KNOWN_TYPES: dict[str, ColumnType] = {"vector": VECTOR} | {
     column.name: column.type for schema in TABLES.values() for column in schema.columns
@@ -220,7 +230,7 @@ def known_type(name: str) -> ColumnType:
 
 def table_schema(name: str) -> TableSchema | None:
     """The schema of the table of that name; None for a table of the user's own."""
-    return TABLES.get(name)
+    return TABLES.get(name) or DERIVED_TABLES.get(name)
 
 
 def is_vector(arrow_type: pa.DataType) -> bool:

@@ -10,7 +10,7 @@ from omnifeat.data.locations import PathLike
 from omnifeat.data.problems import Problem, ProblemList, ValidationReport
 from omnifeat.data.relations import IdStore, references
 from omnifeat.data.row_checks import RowPlaces, checked_batches
-from omnifeat.data.schema import TABLES
+from omnifeat.data.schema import DERIVED_TABLES, TABLES
 from omnifeat.errors import DataError
 
 __all__ = ["Problem", "ValidationReport", "validate"]
@@ -37,7 +37,7 @@ def validate(
     dataset_path
         Folder or URL.
     check_leaks
-        Look for queries that the recorded split holds out among the entities' engaged queries as well.
+        Look for what the recorded split holds out in the inputs as well: see `omnifeat.data.leaks`.
     most
         Number of problems to list of each kind in each column; all are counted.
     advance
@@ -55,6 +55,7 @@ def validate(
         raise DataError(f"{dataset.path} has no tables: add at least one of {', '.join(TABLES)}")
     if check_leaks and dataset.info.split is None:
         raise DataError(f"{dataset.path} records no split in dataset.json, so that no leak can be told: record one")
+    known = TABLES | DERIVED_TABLES
     problems = ProblemList(most)
     counts: dict[str, int] = {}
     places: dict[str, RowPlaces] = {}
@@ -62,7 +63,7 @@ def validate(
         for table in tables:
             places[table] = RowPlaces()
             counts[table] = 0
-            for batch in checked_batches(dataset, table, TABLES[table], problems, places[table]):
+            for batch in checked_batches(dataset, table, known[table], problems, places[table]):
                 store.add_batch(table, batch)
                 counts[table] += batch.rows
                 if advance is not None:

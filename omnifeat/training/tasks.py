@@ -21,19 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from omnifeat.data.tasks import PAIR_TASKS
 from omnifeat.errors import DataError
 
 __all__ = ["ENTITY", "QUERY", "Catalogue", "PairSet", "Task", "build_pair_sets", "tasks_of"]
 
 ENTITY, QUERY = "entity", "query"  # encoders that are learned; others are named by their vector column
-_ONSITE, _OFFSITE = ("save", "long_click", "click"), ("add_to_cart", "checkout")
-_SETS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("pins", "pin", _ONSITE),
-    ("pins_offsite", "pin", _OFFSITE),
-    ("products", "product", _ONSITE),
-    ("products_offsite", "product", _OFFSITE),
-    ("queries", "query", _ONSITE + _OFFSITE),
-)
 _TABLE_OF = {"pin": "pins", "product": "products"}
 
 Rows = NDArray[np.int64]
@@ -104,7 +97,7 @@ def build_pair_sets(engagements: pa.Table, ids: Mapping[str, pa.Array]) -> tuple
     """
     columns = {name: _text(engagements.column(name)) for name in ("query", "entity_id", "entity_type", "action")}
     chosen: dict[str, tuple[str, pa.Array, pa.Array]] = {}
-    for name, entity_type, actions in _SETS:
+    for name, (entity_type, actions) in PAIR_TASKS.items():
         is_type = pc.equal(columns["entity_type"], entity_type)
         mask = pc.and_(is_type, pc.is_in(columns["action"], value_set=pa.array(actions)))
         if pc.any(mask).as_py():

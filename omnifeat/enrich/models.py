@@ -1,0 +1,135 @@
+"""Hugging Face models over pictures: captions (section 3.2.1 of the paper) and vectors.
+
+Each loader gives a function from a list of RGB pictures of PIL to as many values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from omnifeat.errors import SettingError
+
+__all__ = ["CAPTION_MODEL", "device_of", "load_captioner", "load_vision", "model_identity"]
+
+CAPTION_MODEL = "Salesforce/blip-image-captioning-base"
+Pooling = Literal["cls", "mean"]
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one. Raises `SettingError` for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingError("There is no GPU for --device cuda: take auto or cpu.")
+    if name not in ("cpu", "cuda"):
+        raise SettingError(f"The device must be auto, cpu or cuda, but is '{name}'.")
+    return torch.device(name)
+
+
+def model_identity(name: str) -> str:
+    """What tells one model from another: the hub name, or a folder's name with the sizes and times of its files.
+
+    A model that was trained anew into the same folder is another one, and results of the old are not taken for it.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return f"{name} " + ",".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
+
+
+@contextmanager
+def _loading(what: str, name: str) -> Iterator[None]:
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+        lines = str(error).strip().splitlines()
+        reason = lines[0].rstrip(".:") if lines else type(error).__name__
+        raise SettingError(
+            f"No {what} can be loaded from '{name}' ({reason}): give the folder or the hub name of one"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def load_captioner(
+    name: str = CAPTION_MODEL, *, device: str = "auto", max_tokens: int = 30, beams: int = 1, prompt: str = ""
+) -> Callable[[Sequence[Any]], list[str | None]]:
+    """An image-to-text model of the BLIP or BLIP-2 family; deterministic, by greedy or beam search.
+
+    Parameters
+    ----------
+    name
+        Folder or hub name.
+    prompt
+        How each caption begins, such as "a photograph of"; empty for none.
+
+    Raises
+    ------
+    SettingError
+        Nothing that writes captions can be loaded, or the device is not there.
+    """
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    place = device_of(device)
+    with _loading("captioning model", name):
+        processor = AutoProcessor.from_pretrained(name)
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32).to(place).eval()
+
+    def caption(pictures: Sequence[Any]) -> list[str | None]:
+        text = {"text": [prompt] * len(pictures), "padding": True} if prompt else {}
+        inputs = processor(images=list(pictures), return_tensors="pt", **text).to(place)
+        with torch.inference_mode():
+            tokens = model.generate(**inputs, max_new_tokens=max_tokens, num_beams=beams, do_sample=False)
+        texts = processor.batch_decode(tokens, skip_special_tokens=True)
+        return [" ".join(text.split()) or None for text in texts]
+
+    return caption
+
+
+def load_vision(name: str, *, device: str = "auto", pooling: Pooling = "cls") -> Callable[[Sequence[Any]], list[Any]]:
+    """A vision model; its last hidden layer pooled and scaled to unit length, float32.
+
+    `cls` takes the first token, `mean` the mean over all tokens, or over all places of a convolutional network. Of a
+    model of pictures and text the vision half is taken.
+
+    Raises
+    ------
+    SettingError
+        No vision model can be loaded, the device is not there, or the model has no first token.
+    """
+    from transformers import AutoImageProcessor, AutoModel
+
+    place = device_of(device)
+    with _loading("vision model", name):
+        processor = AutoImageProcessor.from_pretrained(name)
+        model = AutoModel.from_pretrained(name, dtype=torch.float32)
+        model = getattr(model, "vision_model", model).to(place).eval()
+
+    def encode(pictures: Sequence[Any]) -> list[Any]:
+        inputs = processor(images=list(pictures), return_tensors="pt").to(place)
+        with torch.inference_mode():
+            hidden = model(pixel_values=inputs["pixel_values"]).last_hidden_state
+            if hidden.ndim == 4:  # (pictures, channels, height, width)
+                if pooling == "cls":
+                    raise SettingError(f"The model '{name}' has no first token: pool by the mean.")
+                pooled = hidden.flatten(2).mean(dim=2)
+            else:
+                pooled = hidden[:, 0] if pooling == "cls" else hidden.mean(dim=1)
+            vectors = torch.nn.functional.normalize(pooled.float(), dim=1).cpu()
+        finite = torch.isfinite(vectors).all(dim=1).tolist()
+        return [row if sound else None for row, sound in zip(vectors.numpy(), finite, strict=True)]
+
+    return encode
