@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("omnifeat.commands.validate", "Check a dataset folder against the schema."),
     "import": ("omnifeat.commands.import_", "Make a dataset folder from a public dataset or from tables of yours."),
     "simulate": ("omnifeat.commands.simulate", "Make a dataset folder of a small simulated world."),
+    "enrich": ("omnifeat.commands.enrich", "Fill columns of pins and products from boards, logs and pictures."),
     "train": ("omnifeat.commands.train", "Train an encoder on a dataset folder and freeze it."),
     "embed": ("omnifeat.commands.embed", "Encode entities or queries into a table of vectors."),
     "featurize": ("omnifeat.commands.featurize", "Add cosine features to a table of (query, entity) pairs."),
