@@ -217,8 +217,8 @@ class QueryState:
             (self._folder / _COUNTS / name).unlink()
         if kept - there:
             raise DataError(
-                f"{self._name} lacks {_COUNTS}/{min(kept - there)}, which its {_MANIFEST} names: begin a new state with "
-                "the whole log"
+                f"{self._name} lacks {_COUNTS}/{min(kept - there)}, which its {_MANIFEST} names: begin a new state "
+                "with the whole log"
             )
 
 
@@ -226,7 +226,8 @@ def _of_split(split: HashSplit | None) -> str:
     if split is None:
         return "all rows"
     salt = f" with the salt '{split.salt}'" if split.salt else ""
-    return f"the training part by a hash of '{split.column}'{salt} (development {split.development:g}, test {split.test:g})"
+    shares = f"development {split.development:g}, test {split.test:g}"
+    return f"the training part by a hash of '{split.column}'{salt} ({shares})"
 
 
 def _read(path: Path, name: str) -> _Manifest:
