@@ -28,7 +28,7 @@ from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ENTITY_TYPES
 from omnifeat.data.splits import TimeSplit
 from omnifeat.engines import Engine
-from omnifeat.enrich.filling import entity_tables, fill_column
+from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.running import Progress, silent, temporary_folder
 from omnifeat.enrich.titles import read_title
 from omnifeat.errors import DataError, SettingError
@@ -112,6 +112,7 @@ def enrich_boards(
     """
     if top < 1:
         raise SettingError(f"There must be at least one title for each entity, not {top}.")
+    check_out(out, overwrite)
     dataset = Dataset.open(data)
     entity_tables(dataset)
     dataset.require("boards", "board_id", "title")

@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from omnifeat.data.dataset import INFO_FILE, Dataset, DatasetInfo, DatasetWriter
+from omnifeat.data.dataset_writer import refuse_existing
 from omnifeat.data.files import TableWriter
-from omnifeat.data.locations import Location, PathLike, locate
+from omnifeat.data.locations import Location, PathLike, local_path, locate
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.engines import Engine
 from omnifeat.errors import DataError
 
-__all__ = ["Filled", "entity_tables", "fill_column"]
+__all__ = ["Filled", "check_out", "entity_tables", "fill_column"]
 
 # entity type -> its table; queries have no columns that could be filled here
 _TABLES = {kind: table for kind, (table, _) in ENTITY_TABLES.items() if kind != "query"}
@@ -52,6 +53,11 @@ def entity_tables(dataset: Dataset) -> dict[str, str]:
     for table in found.values():
         dataset.require(table, "id")
     return found
+
+
+def check_out(out: PathLike, overwrite: bool) -> None:
+    """Refuse an output that could not be written, before the work for it is done. Raises `OutputError`."""
+    refuse_existing(local_path(out), out, overwrite)
 
 
 def fill_column(

@@ -32,7 +32,7 @@ from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.engines import Engine, RefusedRowError
-from omnifeat.enrich.filling import entity_tables, fill_column
+from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.log_parts import LogTables, content_of, log_parts, log_tables, raise_refused_row
 from omnifeat.enrich.query_sql import counts_of_log, extent_of_log, pairs_of_counts, pairs_of_log, top_of
 from omnifeat.enrich.query_state import QueryState
@@ -169,6 +169,7 @@ def enrich_queries(
         `out` stands there already, or it or the state cannot be written.
     """
     settings = settings or QuerySettings()
+    check_out(out, overwrite)
     dataset = Dataset.open(data)
     entity_tables(dataset)
     parts = log_parts(dataset, logs)
