@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from omnifeat.errors import DataError
 
-__all__ = ["REFUSED", "Engine", "RefusedRowError", "Tables"]
+__all__ = ["REFUSED", "Engine", "RefusedRowError", "Tables", "name_in_sql"]
 
 # name in the SQL -> the Parquet files that together are the table, all with the same columns and types
 Tables: TypeAlias = Mapping[str, Sequence[str | Path]]
@@ -26,6 +26,11 @@ REFUSED = "omnifeat: refused row"
 
 class RefusedRowError(DataError):
     """An aggregation met a row that its SQL refuses; the caller finds and names it."""
+
+
+def name_in_sql(name: str) -> str:
+    """The name of a column or table as SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 class Engine(Protocol):

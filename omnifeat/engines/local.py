@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.locations import one_line
-from omnifeat.engines.engine import REFUSED, RefusedRowError, Tables
+from omnifeat.engines.engine import REFUSED, RefusedRowError, Tables, name_in_sql
 from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.scratch import parse_bytes
 
@@ -109,7 +109,7 @@ class LocalEngine:
                 connection.execute("SET preserve_insertion_order = false")
                 for name, files in tables.items():
                     listed = ", ".join(_quoted(file, pattern=True) for file in files)
-                    connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}])')
+                    connection.execute(f"CREATE VIEW {name_in_sql(name)} AS SELECT * FROM read_parquet([{listed}])")
                 yield connection
             finally:
                 connection.close()

@@ -17,6 +17,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import BATCH_SIZE, Reader, TableWriter, conformed_batches, open_parts, settled_schema
 from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ACTIONS, ENTITY_TYPES, table_schema
+from omnifeat.engines import name_in_sql
 from omnifeat.errors import DataError
 
 __all__ = ["LOG_COLUMNS", "LogTables", "content_of", "log_parts", "log_tables", "raise_refused_row"]
@@ -94,7 +95,7 @@ def log_tables(parts: Sequence[Reader], folder: Path, extra: Sequence[str] = ())
         kind = types[columns.index("timestamp")]
         # only this type has no epoch_us in DuckDB; what is cut off is less than a microsecond
         moment = "timestamp::TIMESTAMPTZ" if kind.startswith("timestamp[ns, tz") else "timestamp"
-        more = "".join(f', "{column}"' for column in columns if column not in LOG_COLUMNS)
+        more = "".join(f", {name_in_sql(column)}" for column in columns if column not in LOG_COLUMNS)
         selects.append(f"SELECT query, entity_id, entity_type, action, epoch_us({moment}) AS us{more} FROM {name}")
     return LogTables(" UNION ALL ".join(selects), tables)
 

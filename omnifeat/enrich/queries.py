@@ -31,7 +31,7 @@ from omnifeat.data.files import Reader, TableWriter
 from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
-from omnifeat.engines import Engine, RefusedRowError
+from omnifeat.engines import Engine, RefusedRowError, name_in_sql
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.log_parts import LogTables, content_of, log_parts, log_tables, raise_refused_row
 from omnifeat.enrich.query_sql import counts_of_log, extent_of_log, pairs_of_counts, pairs_of_log, top_of
@@ -222,6 +222,8 @@ def engaged_queries(
     DataError, SettingError, OutputError
         See `enrich_queries`.
     """
+    if isinstance(split, HashSplit) and split.column == "timestamp":
+        raise DataError(f"{where}: the split hashes the column 'timestamp', which is no text: record another split")
     unique: dict[str, _Stamped] = {}
     with progress("log files hashed", len(parts)) as advance:
         for part in parts:  # twice the same content is once, with and without a state
@@ -320,7 +322,7 @@ def _training(log: LogTables, split: HashSplit | None, engine: Engine, folder: P
     with (
         TableWriter(path, pa.schema([("value", pa.string())])) as writer,
         contextlib.closing(
-            engine.batches(f'SELECT DISTINCT "{split.column}" AS value FROM ({log.sql})', log.tables, 65_536)
+            engine.batches(f"SELECT DISTINCT {name_in_sql(split.column)} AS value FROM ({log.sql})", log.tables, 65_536)
         ) as distinct,
     ):
         for batch in distinct:

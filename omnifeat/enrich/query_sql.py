@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from omnifeat.data.schema import ACTIONS
-from omnifeat.engines import REFUSED
+from omnifeat.engines import REFUSED, name_in_sql
 
 __all__ = ["counts_of_log", "extent_of_log", "pairs_of_counts", "pairs_of_log", "top_of"]
 
@@ -94,7 +94,7 @@ def _checked_rows(log: str, values: Mapping[str, str], training: str | None, spa
     if span is not None:
         conditions.append(f"(us >= {span[0]} AND us < {span[1]}) IS NOT FALSE")
     if training is not None:
-        conditions.append(f'"{training}" IN (SELECT value FROM training)')
+        conditions.append(f"{name_in_sql(training)} IN (SELECT value FROM training)")
     return f"SELECT entity_type, entity_id, query, us, {value} AS value FROM ({log}) WHERE {' AND '.join(conditions)}"
 
 

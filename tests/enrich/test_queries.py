@@ -215,6 +215,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         run([tmp_path / "empty.parquet"], tmp_path / "work")
     with pytest.raises(DataError, match="has no column 'user_id'"):
         run([log], tmp_path / "work", HashSplit(column="user_id"))
+    with pytest.raises(DataError, match="the split hashes the column 'timestamp', which is no text"):
+        run([log], tmp_path / "work", HashSplit(column="timestamp"))
+    pq.write_table(table.append_column('a "b"', pa.array(range(table.num_rows))), tmp_path / "odd.parquet")
+    with pytest.raises(DataError, match="column 'a \"b\"', which the split hashes, is int64: it must be text"):
+        run([tmp_path / "odd.parquet"], tmp_path / "work", HashSplit(column='a "b"'))
     other = TimeSplit(column="day", development_from=moment("2024-03-04"), test_from=moment("2024-03-05"))
     with pytest.raises(DataError, match="the split reads the times of column 'day'"):
         run([log], tmp_path / "work", other)
