@@ -29,6 +29,7 @@ from omnifeat.data.schema import ENTITY_TYPES
 from omnifeat.data.splits import TimeSplit
 from omnifeat.engines import Engine
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
+from omnifeat.enrich.lists import write_lists
 from omnifeat.enrich.running import Progress, silent, temporary_folder
 from omnifeat.enrich.titles import read_title
 from omnifeat.errors import DataError, SettingError
@@ -128,7 +129,7 @@ def enrich_boards(
         unknown = engine.rows(
             "SELECT count(*) FROM saves ANTI JOIN boards ON saves.board_id = boards.board_id", tables
         )[0][0]
-        engine.write(titles_sql(top), tables, values)
+        write_lists(engine, titles_sql(), tables, values, top)
         notes.insert(0, f"at most {top} titles of the boards that an entity was saved to")
         with shown("entities written", None) as advance:
             filled = fill_column(
@@ -141,13 +142,13 @@ def enrich_boards(
     )  # fmt: skip
 
 
-def titles_sql(top: int) -> str:
-    """(entity_type, entity_id, values): the best titles of each entity, best first.
+def titles_sql() -> str:
+    """(entity_type, entity_id, value): the titles of each entity, best first.
 
     Tables: `boards` (board_id, title, key, words; key null where the title is noise) and `saves` (board_id, entity_id,
     entity_type). Ties in all three parts of the rank are ordered by the title's bytes.
     """
-    return f"""
+    return """
     WITH saved AS (SELECT DISTINCT entity_type, entity_id, board_id FROM saves),
     used AS (SELECT * FROM boards WHERE key IS NOT NULL AND board_id IN (SELECT board_id FROM saved)),
     texts AS (SELECT key, title, count(*) AS boards FROM used GROUP BY key, title),
@@ -166,16 +167,10 @@ def titles_sql(top: int) -> str:
     ),
     found AS (
         SELECT entity_type, entity_id, key, count(*) AS boards FROM saved JOIN used USING (board_id) GROUP BY ALL
-    ),
-    ranked AS (
-        SELECT entity_type, entity_id, title, row_number() OVER (
-            PARTITION BY entity_type, entity_id
-            ORDER BY prevalence / found.boards, words DESC, length(title) DESC, title
-        ) AS place
-        FROM found JOIN scored USING (key) JOIN forms USING (key)
     )
-    SELECT entity_type, entity_id, list(title ORDER BY place) AS values
-    FROM ranked WHERE place <= {top} GROUP BY entity_type, entity_id
+    SELECT entity_type, entity_id, title AS value
+    FROM found JOIN scored USING (key) JOIN forms USING (key)
+    ORDER BY entity_type, entity_id, prevalence / found.boards, words DESC, length(title) DESC, title
     """
 
 

@@ -33,8 +33,9 @@ from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.engines import Engine, RefusedRowError, name_in_sql
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
+from omnifeat.enrich.lists import LISTS, write_lists
 from omnifeat.enrich.log_parts import LogTables, content_of, log_parts, log_tables, raise_refused_row
-from omnifeat.enrich.query_sql import counts_of_log, extent_of_log, pairs_of_counts, pairs_of_log, top_of
+from omnifeat.enrich.query_sql import best_first, counts_of_log, extent_of_log, pairs_of_counts, pairs_of_log
 from omnifeat.enrich.query_state import QueryState
 from omnifeat.enrich.running import Progress, silent, temporary_folder
 from omnifeat.enrich.window import Window, window_of
@@ -247,7 +248,7 @@ def engaged_queries(
         files = known.counts(window)
         pairs = pairs_of_counts("counts", settings.all_weights, window.first, window.last)
         if files:
-            engine.write(top_of(pairs, settings.top), {"counts": files}, out)
+            write_lists(engine, best_first(pairs), {"counts": files}, out, settings.top)
         else:
             _write_nothing(out)
         # a date in the future must not empty the state: only days that the log itself left behind are let go
@@ -279,7 +280,7 @@ def _from_log(
         pairs = pairs_of_log(
             log.sql, settings.all_weights, window.first, window.last, row_split.column if row_split else None
         )
-        engine.write(top_of(pairs, settings.top), {**log.tables, **training}, out)
+        write_lists(engine, best_first(pairs), {**log.tables, **training}, out, settings.top)
     _remove(log, parts, training)
     return Engaged(window, len(parts), len(parts), rows, rows, _notes(settings, window, split, note))
 
@@ -360,10 +361,8 @@ def _stamp(part: Reader) -> tuple[int, int] | None:
 
 
 def _write_nothing(out: Path) -> None:
-    text = pa.string()
-    schema = pa.schema([("entity_type", text), ("entity_id", text), ("values", pa.list_(text))])
-    with TableWriter(out, schema) as writer:
-        writer.write(schema.empty_table())
+    with TableWriter(out, LISTS) as writer:
+        writer.write(LISTS.empty_table())
 
 
 def _notes(settings: QuerySettings, window: Window, split: HashSplit | TimeSplit | None, note: str | None) -> list[str]:

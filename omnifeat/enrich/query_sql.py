@@ -1,7 +1,7 @@
 """The aggregations of engaged queries, as SQL (section 3.2.3).
 
 Two texts lead to the same rows: one from the log, one from counts per day that were made of the log's parts. Both give
-(entity_type, entity_id, query, score, last_day) for each pair, and `top_of` takes the best of an entity.
+(entity_type, entity_id, query, score, last_day) for each pair, and `best_first` puts those of an entity in order.
 
     score(entity, query) = sum over actions of weight(action) * times(entity, query, action)
 
@@ -16,22 +16,20 @@ from datetime import UTC, date, datetime, timedelta
 from omnifeat.data.schema import ACTIONS
 from omnifeat.engines import REFUSED, name_in_sql
 
-__all__ = ["counts_of_log", "extent_of_log", "pairs_of_counts", "pairs_of_log", "top_of"]
+__all__ = ["best_first", "counts_of_log", "extent_of_log", "pairs_of_counts", "pairs_of_log"]
 
 _DAY_US = 86_400_000_000
 _REFUSE = f"error('{REFUSED}')"
 
 
-def top_of(pairs: str, top: int) -> str:
-    """(entity_type, entity_id, values): the best `top` queries of each entity, best first.
+def best_first(pairs: str) -> str:
+    """(entity_type, entity_id, value): the queries of each entity, best first.
 
     Order: score, highest first; then the last day of engagement, latest first; then the text, by its bytes.
     """
-    order = "score DESC, last_day DESC, query"
-    ranked = f"SELECT *, row_number() OVER (PARTITION BY entity_type, entity_id ORDER BY {order}) AS place FROM pairs"
     return (
-        f"WITH pairs AS ({pairs}) SELECT entity_type, entity_id, list(query ORDER BY place) AS values "
-        f"FROM ({ranked}) WHERE place <= {top} GROUP BY entity_type, entity_id"
+        f"SELECT entity_type, entity_id, query AS value FROM ({pairs}) "
+        "ORDER BY entity_type, entity_id, score DESC, last_day DESC, query"
     )
 
 
