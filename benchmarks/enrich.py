@@ -3,11 +3,13 @@
     python benchmarks/enrich.py --rows 20000000 --threads 2 --memory-limit 512MB
 
 A log is drawn (queries and entities unevenly, as search logs draw them; five actions; 900 days) and written to Parquet.
-Each contestant reads it in a process of its own, with the same memory limit and threads, and writes Parquet of the top
-20 queries of each entity:
+Each contestant reads it in a process of its own, with the same number of threads, and writes Parquet of the top 20
+queries of each entity:
 
-- `by hand`: one DuckDB query, with the days of the window written into it, and no check of any row;
+- `by hand`: one DuckDB query, with the days of the window written into it, and no check of any row. At 20 million rows
+  it fails under 512MB, for its lists don't spill: it has a limit of its own, `--hand-memory-limit`;
 - `engaged_queries`: the library call behind `omnifeat enrich queries`, hashing of the log, checks and window included;
+- `with as much memory`: the same under the limit that the query by hand has;
 - `first run with a state`, `next run with a state`: the same with a state, first with all files of the log but the
   last, then with the last one too.
 
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory-limit", default="512MB")
+    parser.add_argument("--hand-memory-limit", default="1500MB")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--no-state", action="store_true", help="leave the runs with a state out")
     parser.add_argument("--seed", type=int, default=0)
@@ -193,22 +196,25 @@ def main() -> None:
         last_day = last.astype("datetime64[D]").item()
         print(f"{options.rows:,} rows in {len(files)} files, {size / GIB:.2f} GiB; last day {last_day}", flush=True)
         rest = (folder, options.threads, options.memory_limit, last_day)
-        runs: dict[str, list[dict]] = {"by hand": [], "engaged_queries": []}
+        roomy = (folder, options.threads, options.hand_memory_limit, last_day)
+        runs: dict[str, list[dict]] = {"by hand": [], "engaged_queries": [], "with as much memory": []}
         for _ in range(options.repeat):
             for name, taken in runs.items():
-                taken.append(in_a_process(name, files, *rest))
+                taken.append(in_a_process(name, files, *(rest if name == "engaged_queries" else roomy)))
         best = {name: min(taken, key=lambda run: run["seconds"]) for name, taken in runs.items()}
-        ratio = best["engaged_queries"]["seconds"] / best["by hand"]["seconds"]
-        unlike = differences(best["by hand"]["output"], best["engaged_queries"]["output"])
-        rows = pq.read_metadata(best["by hand"]["output"]).num_rows
         least = {name: min(run["core_seconds"] for run in taken) for name, taken in runs.items()}
-        core_ratio = least["engaged_queries"] / least["by hand"]
-        print(
-            f"engaged_queries / by hand: {ratio:.2f}, in core seconds {core_ratio:.2f}; "
-            f"{rows:,} entities, {unlike} rows differ",
-            flush=True,
-        )
-        summary = {"rows": options.rows, "ratio": ratio, "core_ratio": core_ratio, "differ": unlike, **best}
+        rows = pq.read_metadata(best["by hand"]["output"]).num_rows
+        summary: dict[str, object] = {"rows": options.rows, "entities": rows, **best}
+        for name in ("engaged_queries", "with as much memory"):
+            ratio = best[name]["seconds"] / best["by hand"]["seconds"]
+            core_ratio = least[name] / least["by hand"]
+            unlike = differences(best["by hand"]["output"], best[name]["output"])
+            print(
+                f"{name} / by hand: {ratio:.2f}, in core seconds {core_ratio:.2f}; "
+                f"{rows:,} entities, {unlike} rows differ",
+                flush=True,
+            )
+            summary[f"{name} ratios"] = {"seconds": ratio, "core_seconds": core_ratio, "rows_that_differ": unlike}
         if not options.no_state:
             first = in_a_process("first run with a state", files[:-1], *rest)
             following = in_a_process("next run with a state", files, *rest)

@@ -43,7 +43,7 @@ class LocalEngine:
     Parameters
     ----------
     memory_limit
-        What a query may hold in memory: a size such as ``512MB`` or ``4GiB``. The process takes some 0.2 GiB more.
+        What a query may hold in memory: a size such as ``512MB`` or ``4GiB``. The process takes up to 0.4 GiB more.
     threads
         Threads of a query; all cores if not given.
     temporary
