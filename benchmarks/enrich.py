@@ -22,7 +22,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -138,11 +137,19 @@ def measure(name: str, files: list[Path], folder: Path, threads: int, memory: st
             "name": name,
             "seconds": seconds,
             "core_seconds": after.user + after.system - before.user - before.system,
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak": peak_memory(),
             "load": os.getloadavg()[0],
             "output": str(out),
         }
     )
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process. Not `ru_maxrss`, in which a new process has its parent's to begin with."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit("this system does not say how much memory a process took")
 
 
 def in_a_process(*arguments) -> dict:
