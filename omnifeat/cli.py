@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("omnifeat.commands.validate", "Check a dataset folder against the schema."),
     "import": ("omnifeat.commands.import_", "Make a dataset folder from a public dataset or from tables of yours."),
     "simulate": ("omnifeat.commands.simulate", "Make a dataset folder of a small simulated world."),
-    "enrich": ("omnifeat.commands.enrich", "Fill in what a dataset lacks: captions, vectors of graphs and images."),
+    "enrich": ("omnifeat.commands.enrich", "Fill columns of pins and products from boards, logs and pictures."),
     "pairs": ("omnifeat.commands.pairs", "Choose training and evaluation pairs from the log of engagements."),
     "train": ("omnifeat.commands.train", "Train an encoder on a dataset folder and freeze it."),
     "embed": ("omnifeat.commands.embed", "Encode entities or queries into a table of vectors."),

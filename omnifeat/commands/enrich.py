@@ -2,13 +2,15 @@
 
 import typer
 
-from omnifeat.commands import enrich_captions, enrich_graph, enrich_images
+from omnifeat.commands import enrich_boards, enrich_captions, enrich_graph, enrich_images, enrich_queries
 
 app = typer.Typer(
-    help="Fill in what a dataset lacks; the result is a new dataset folder.",
+    help="Fill columns of pins and products from boards, logs and pictures; the result is a new dataset folder.",
     no_args_is_help=True,
     add_completion=False,
 )
+app.command("boards")(enrich_boards.main)
+app.command("queries")(enrich_queries.main)
 app.command("captions")(enrich_captions.main)
 app.command("images")(enrich_images.main)
 app.command("graph")(enrich_graph.main)

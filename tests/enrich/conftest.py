@@ -19,6 +19,8 @@ from transformers import (
 )
 
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
+from omnifeat.data.splits import HashSplit, TimeSplit
+from tests.data.small_world import tables
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]", "a", "red", "blue", "cup", "on", "table"]
 
@@ -85,6 +87,21 @@ def gallery(tmp_path: Path) -> Callable[..., Path]:
             ids = [f"p{number}" for number in range(1, 7)]
             writer.write("pins", pa.table({"id": ids, "image_path": paths, "title": ids, **columns}))
             writer.write("boards", pa.table({"board_id": ["b1"], "title": ["x"]}))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Callable[..., Path]:
+    """Write the small world with some tables changed; None leaves one out."""
+
+    def write(split: HashSplit | TimeSplit | None = None, **changed: pa.Table | None) -> Path:
+        folder = tmp_path / "world"
+        with DatasetWriter(folder, DatasetInfo(name="small", split=split), overwrite=True) as writer:
+            for name, table in (tables() | changed).items():
+                if table is not None:
+                    writer.write(name, table)
         return folder
 
     return write

@@ -1,0 +1,254 @@
+"""What `omnifeat enrich queries` remembers of the log: counts per day of each part, and which parts there were.
+
+    state/
+      manifest.json        which contents were applied, and where their counts lie
+      counts/HASH.parquet  (entity_type, entity_id, query, action, day, times) of one part
+      lock                 held while a run uses the folder
+
+A part is known by its content alone, so that its name, its place in the order and how often it comes don't matter. The
+manifest is replaced in one step, after the counts that it names are whole: a run that was killed left either the
+manifest before or the one after, and files that no manifest names are removed by the next run. The manifest lists its
+parts in the order of their contents, so that the same parts in any order end in the same state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from omnifeat.data.locations import PathLike, local_path, one_line
+from omnifeat.data.splits import HashSplit
+from omnifeat.data.writing import output_error, replace_when_whole
+from omnifeat.enrich.window import Window
+from omnifeat.errors import DataError, OutputError, SettingError
+
+__all__ = ["AppliedPart", "QueryState"]
+
+_MANIFEST, _COUNTS, _LOCK = "manifest.json", "counts", "lock"
+
+
+class AppliedPart(BaseModel):
+    """A part of the log that was applied.
+
+    Attributes
+    ----------
+    content
+        Hash of the file's bytes.
+    rows
+        Rows of the part, of all entity types and splits.
+    first_day, last_day
+        The days of its first and last row, whether they count or not; None for a part without rows.
+    counts
+        Whether its counts are kept; they go when the whole part is older than the window.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    content: str = Field(pattern="^[0-9a-f]{32}$")
+    rows: int = Field(ge=0)
+    first_day: date | None
+    last_day: date | None
+    counts: bool = True
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    # the split by which rows were chosen before they were counted; a split by time chooses among the counts instead
+    row_split: HashSplit | None = None
+    # days before this one were let go
+    kept_from: date | None = None
+    parts: list[AppliedPart] = Field(default_factory=list)
+
+
+class QueryState:
+    """The state folder, open. Make one with `QueryState.open`."""
+
+    def __init__(self, folder: Path, name: str, manifest: _Manifest) -> None:
+        self._folder = folder
+        self._name = name
+        self._manifest = manifest
+        self._parts = {part.content: part for part in manifest.parts}
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: PathLike, row_split: HashSplit | None) -> Iterator[Self]:
+        """Open a state folder, made if there is none, and keep other runs out of it.
+
+        Raises
+        ------
+        SettingError
+            The folder is none of this machine, is used by another run, is no state folder, or its counts are of rows
+            chosen by another split.
+        DataError
+            The manifest is not what it must be, or counts that it names are missing.
+        OutputError
+            The folder cannot be written.
+        """
+        folder = local_path(path)
+        if folder.is_dir():
+            foreign = [
+                name for name in os.listdir(folder) if name not in (_MANIFEST, _COUNTS, _LOCK) and name[0] != "."
+            ]
+            if foreign:
+                raise SettingError(f"{path} is no state folder, for it holds '{min(foreign)}': give an empty folder.")
+        try:
+            (folder / _COUNTS).mkdir(parents=True, exist_ok=True)
+            with (folder / _LOCK).open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise SettingError(f"{path} is used by another run: wait for it to end.") from error
+                state = cls(folder, os.fspath(path), _read(folder / _MANIFEST, os.fspath(path)))
+                state._check_split(row_split)
+                state._clean()
+                yield state
+        except OSError as error:
+            if isinstance(error, OutputError) or not str(error.filename or "").startswith(str(folder)):
+                raise
+            raise output_error(path, error) from error
+
+    @property
+    def last_day(self) -> date | None:
+        """The last day that any part has had; None before the first row."""
+        return max((part.last_day for part in self._parts.values() if part.last_day), default=None)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts that were ever applied."""
+        return sum(part.rows for part in self._parts.values())
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def has(self, content: str) -> bool:
+        """Whether a part of this content was applied."""
+        return content in self._parts
+
+    def apply(self, content: str, count: Callable[[Path], tuple[int, date | None, date | None]]) -> None:
+        """Take a new part in: `count` writes its counts to the path it is given, and says its rows and days.
+
+        When this returns, the part is applied; when it doesn't, for whatever reason, the state is as it was.
+        """
+        path = self._counts(content)
+        rows, first_day, last_day = count(path)
+        _to_disk(path)
+        self._commit({**self._parts, content: AppliedPart(
+            content=content, rows=rows, first_day=first_day, last_day=last_day
+        )}, self._manifest.kept_from)  # fmt: skip
+
+    def counts(self, window: Window) -> list[Path]:
+        """The files of counts that may have days of the window.
+
+        Raises
+        ------
+        SettingError
+            The window begins before the days that are kept.
+        """
+        kept_from = self._manifest.kept_from
+        if kept_from is not None and window.first < kept_from:
+            raise SettingError(
+                f"{self._name} keeps the days from {kept_from} on, but the window begins with {window.first}: choose a "
+                "later --as-of or fewer --window-days, or begin a new state with the whole log."
+            )
+        return [
+            self._counts(part.content)
+            for part in self._kept()
+            if part.first_day and part.last_day and part.first_day <= window.last and part.last_day >= window.first
+        ]
+
+    def forget_before(self, day: date) -> None:
+        """Let go of the counts of parts that lie wholly before a day; that they were applied is not forgotten."""
+        old = [part for part in self._kept() if part.last_day is None or part.last_day < day]
+        if not old:
+            return
+        days = [part.last_day for part in old if part.last_day is not None]
+        kept_from = self._manifest.kept_from
+        for last in days:
+            after = date.fromordinal(last.toordinal() + 1)
+            kept_from = after if kept_from is None else max(kept_from, after)
+        gone = {part.content: part.model_copy(update={"counts": False}) for part in old}
+        self._commit({**self._parts, **gone}, kept_from)
+        for content in gone:
+            self._counts(content).unlink()
+
+    def _kept(self) -> list[AppliedPart]:
+        return [part for part in self._parts.values() if part.counts]
+
+    def _counts(self, content: str) -> Path:
+        return self._folder / _COUNTS / f"{content}.parquet"
+
+    def _commit(self, parts: dict[str, AppliedPart], kept_from: date | None) -> None:
+        ordered = [parts[content] for content in sorted(parts)]
+        manifest = self._manifest.model_copy(update={"parts": ordered, "kept_from": kept_from})
+        with replace_when_whole(self._folder / _MANIFEST) as partial:
+            partial.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            _to_disk(partial)
+        self._manifest, self._parts = manifest, {part.content: part for part in ordered}
+
+    def _check_split(self, row_split: HashSplit | None) -> None:
+        if not self._parts:
+            self._manifest = self._manifest.model_copy(update={"row_split": row_split})
+        elif self._manifest.row_split != row_split:
+            raise SettingError(
+                f"{self._name} holds counts of {_of_split(self._manifest.row_split)}, but the dataset asks for "
+                f"{_of_split(row_split)}: begin a new state with the whole log."
+            )
+
+    def _clean(self) -> None:
+        """Remove what runs that were killed left, and make sure that all counts are there."""
+        for folder in (self._folder, self._folder / _COUNTS):
+            for path in folder.iterdir():
+                if path.name.startswith(".") and ".partial-" in path.name:
+                    path.unlink()
+        kept = {self._counts(part.content).name for part in self._kept()}
+        there = set(os.listdir(self._folder / _COUNTS))
+        for name in there - kept:
+            (self._folder / _COUNTS / name).unlink()
+        if kept - there:
+            raise DataError(
+                f"{self._name} lacks {_COUNTS}/{min(kept - there)}, which its {_MANIFEST} names: begin a new state "
+                "with the whole log"
+            )
+
+
+def _of_split(split: HashSplit | None) -> str:
+    if split is None:
+        return "all rows"
+    salt = f" with the salt '{split.salt}'" if split.salt else ""
+    shares = f"development {split.development:g}, test {split.test:g}"
+    return f"the training part by a hash of '{split.column}'{salt} ({shares})"
+
+
+def _read(path: Path, name: str) -> _Manifest:
+    if not path.exists():
+        return _Manifest()
+    begin = "begin a new state with the whole log"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != 1:
+            raise DataError(f"{name}/{_MANIFEST} has format_version {version}, but this omnifeat reads 1: {begin}")
+        return _Manifest.model_validate(content)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}/{_MANIFEST} is not JSON ({one_line(error)}): {begin}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its content"
+        raise DataError(f"{name}/{_MANIFEST}: {where} is wrong ({one_line(first['msg'])}): {begin}") from error
+
+
+def _to_disk(path: Path) -> None:
+    """Make sure that the bytes are on the disk before a name or a manifest says so."""
+    with contextlib.closing(path.open("rb")) as file:
+        os.fsync(file.fileno())
