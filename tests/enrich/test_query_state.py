@@ -149,7 +149,9 @@ def test_killed_by_the_system(tmp_path: Path) -> None:
     )
     state = tmp_path / "state"
     command = [sys.executable, "-c", code, str(folder), str(tmp_path / "work"), str(state)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    # what a killed process leaves among the temporary files goes with the test's folder
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment)
     counts = state / "counts"
     until = time.monotonic() + 30
     while process.poll() is None and not (counts.is_dir() and len(os.listdir(counts)) >= 5):
