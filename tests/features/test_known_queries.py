@@ -34,6 +34,6 @@ def test_tables_of_another_encoder_or_of_entities_are_refused(
     embed_entities(pins_path, tmp_path / "pins-vectors.parquet", encoder=encoder)
     with pytest.raises(DataError, match=r"pins-vectors\.parquet holds embeddings of entities; give a table of queries"):
         KnownQueries(encoder, [str(tmp_path / "pins-vectors.parquet")])
-    monkeypatch.setattr(type(encoder), "fingerprint", property(lambda self: "0" * 64))
+    monkeypatch.setattr(encoder, "fingerprint", "0" * 64)
     with pytest.raises(FingerprintError, match="was made by the encoder"):
         KnownQueries(encoder, [table])
