@@ -43,7 +43,7 @@ def log_parts(dataset: Dataset, logs: Sequence[PathLike] | None) -> list[Reader]
         There is no such table, file or folder.
     """
     if not logs:
-        return dataset.parts("engagements")
+        return dataset.parts(dataset.log_table())  # beside pairs chosen from it, the log itself
     return [part for path in logs for part in open_parts(path)]
 
 
