@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.errors import DataError
-from omnifeat.text.compiled import compiled
+from omnifeat.compiled import compiled
 
 __all__ = ["MAX_KEYS", "DuplicateCheck", "KeyIndex", "as_strings", "hash_strings"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnifeat.errors import SettingError
-from omnifeat.text.compiled import compiled
+from omnifeat.compiled import compiled
 
 __all__ = ["HashCounter"]
 

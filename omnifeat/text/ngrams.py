@@ -28,7 +28,7 @@ from omnifeat.text.codepoints import (
     UNSTABLE,
     WORD,
 )
-from omnifeat.text.compiled import compiled
+from omnifeat.compiled import compiled
 
 __all__ = ["BOUNDARY", "hash_strings", "inspect_strings", "read_strings"]
 
