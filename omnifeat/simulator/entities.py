@@ -156,9 +156,10 @@ def _part(
     columns["link_domain"] = pa.array(SITES).take(pa.array(site_N))
     columns["language"] = pa.array(LANGUAGES).take(pa.array(locale_N))
     visual_ND = space.visual(concepts)
-    seen_N = rng.random(number) >= rates.IMAGE_MISSING
-    columns["image_embedding"] = vector_lists(eyes.see(visual_ND, rng), seen_N)
-    if entities.entity_type == "product":
+    if entities.entity_type == "pin":
+        seen_N = rng.random(number) >= rates.IMAGE_MISSING
+        columns["image_embedding"] = vector_lists(eyes.see(visual_ND, rng), seen_N)
+    else:
         columns |= _product_columns(rng, concepts, locale_N, visual_ND, eyes)
     return columns
 

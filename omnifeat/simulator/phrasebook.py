@@ -156,4 +156,7 @@ def render(text_NS: npt.NDArray[np.int32]) -> pa.Array:
     columns = [
         strings.take(pa.array(slot, pa.int32(), mask=slot < 0)) for slot in np.ascontiguousarray(text_NS.T)
     ]
-    return pc.binary_join_element_wise(*columns, pa.scalar(" "), null_handling="skip")
+    # a row of nulls alone would be left out of the result, so that each begins with an empty text
+    columns.insert(0, pa.array([""]).take(pa.array(np.zeros(len(text_NS), np.int8))))
+    joined = pc.binary_join_element_wise(*columns, pa.scalar(" "), null_handling="skip")
+    return pc.ascii_ltrim_whitespace(joined)

@@ -78,7 +78,8 @@ WANTED_SLOPE, WANTED_MIDDLE = 9.0, 0.68  # of the logistic function of the cosin
 CHANCE = 0.004  # of what is looked at, acted on whatever it is
 LEAST_ATTRACTIVE = 0.35  # factor of the least attractive entity; 1 for the most attractive
 OTHER_LANGUAGE_PIN, OTHER_LANGUAGE_PRODUCT = 0.6, 0.3  # factors where entity and query are not of one language
-PIN_CLICK_ONLY, PRODUCT_CLICK_ONLY = 0.2, 0.3  # for wanted = 1; it grows to 0.7 and 0.8 for wanted = 0
+PIN_CLICK_ONLY, PRODUCT_CLICK_ONLY = 0.2, 0.3  # actions that are a click and no more, on what is surely wanted
+PIN_CLICK_ONLY_UNWANTED, PRODUCT_CLICK_ONLY_UNWANTED = 0.7, 0.8  # and on what is surely not; straight between
 PIN_SAVE = 0.6  # of a pin's other actions; the rest are long clicks
 PRODUCT_SAVE, PRODUCT_CART, PRODUCT_CHECKOUT = 0.25, 0.2, 0.1  # of a product's other actions; the rest are long clicks
 
