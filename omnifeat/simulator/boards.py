@@ -83,10 +83,8 @@ def make_boards(rng: np.random.Generator, number: int, things: npt.NDArray[np.fl
     return Boards(themes, locales, pa.array(titles, pa.string()), state)
 
 
-def make_saves(
-    rng: np.random.Generator, number: int, boards: Boards, entities: tuple[Entities, Entities]
-) -> Saves:
-    """Draw saves: mostly by popularity from below the board's theme, now and then anything; after the entity appeared."""
+def make_saves(rng: np.random.Generator, number: int, boards: Boards, entities: tuple[Entities, Entities]) -> Saves:
+    """Draw saves: mostly by popularity below the board's theme, now and then anything; after the entity appeared."""
     sizes = rng.permutation(zipf(len(boards), rates.BOARD_SIZE_EXPONENT))
     cumulated = np.cumsum(sizes)
     places = [Places(one.concepts, one.popularity) for one in entities]
@@ -117,9 +115,7 @@ def make_saves(
     return saves.take(order)
 
 
-def _on_theme(
-    rng: np.random.Generator, themes: Concepts, entities: Entities, places: Places
-) -> npt.NDArray[np.int64]:
+def _on_theme(rng: np.random.Generator, themes: Concepts, entities: Entities, places: Places) -> npt.NDArray[np.int64]:
     found = places.draw(rng, themes)
     taste = np.where(themes.leaves >= 0, ABSENT, themes.attributes[:, 1])
     for _ in range(_TASTES_TRIED - 1):

@@ -30,8 +30,8 @@ _ATTRIBUTE_COLUMNS = (("color", "colour"), ("material", "material"))
 class Entities:
     """N pins or products with all that is known of them only to the world.
 
-    `born` are seconds since the first day; `attractive` is from 0 to 1; `title_state` is one of NORMAL, MISSING, GENERIC
-    and WRONG, and so is `description_state`.
+    `born` are seconds since the first day; `attractive` is from 0 to 1; `title_state` and
+    `description_state` are NORMAL, MISSING, GENERIC or WRONG.
     """
 
     entity_type: str

@@ -1,4 +1,4 @@
-"""What the early part of log and saves says of an entity: the queries it was found by, the titles it was saved under."""
+"""What the early part of log and saves says of an entity: the queries that found it, the titles it was saved under."""
 
 from datetime import UTC, datetime
 
@@ -34,7 +34,7 @@ class Lists:
 def most_frequent(
     entities: npt.NDArray[np.integer], members: npt.NDArray[np.integer], number: int, of: int, kept: int
 ) -> Lists:
-    """For each of `number` entities its `kept` most frequent members (numbers below `of`); of equals the lower number."""
+    """For each of `number` entities its `kept` most frequent members (numbers below `of`); of equals the lower."""
     pairs, counts = np.unique(entities.astype(np.int64) * of + members, return_counts=True)
     owner = pairs // of
     order = np.lexsort((pairs, -counts, owner))

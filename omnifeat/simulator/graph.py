@@ -47,7 +47,9 @@ def graph_vectors(
     vectors = np.zeros((shape[0], GRAPH_WIDTH), np.float32)
     used, compact = np.unique(rows, return_inverse=True)
     information = ppmi(compact, columns, (len(used), shape[1]))
-    svd = TruncatedSVD(min(GRAPH_WIDTH, *(side - 1 for side in information.shape)), n_iter=_POWER_ITERATIONS, random_state=seed)
+    svd = TruncatedSVD(
+        min(GRAPH_WIDTH, *(side - 1 for side in information.shape)), n_iter=_POWER_ITERATIONS, random_state=seed
+    )
     # another number of BLAS threads gives other last digits
     with threadpool_limits(limits=1):
         found = svd.fit_transform(information)

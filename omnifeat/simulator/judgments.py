@@ -21,7 +21,7 @@ _BEST = len(rates.GRADE_COSINES)
 
 @dataclass(frozen=True)
 class Judgments:
-    """P judged pairs: rows of queries and entities, 0 for a pin and 1 for a product, cosine and true grade, (P, R) more."""
+    """P judged pairs: rows of queries and entities, kind (0 pin, 1 product), cosine, grade; raters, (P, R)."""
 
     query: npt.NDArray[np.int64]
     kind: npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ def make_judgments(
     for kind, one in enumerate(entities):
         places = Places(one.concepts, np.full(len(one), 1.0 / len(one)))
         width = candidates[kind].rows.shape[1]
-        columns = [
+        columns: list[npt.NDArray[np.integer]] = [
             candidates[kind].rows[chosen, rng.integers(width, size=len(chosen))] for _ in range(rates.JUDGED_MATCHED)
         ]
         columns += [places.draw(rng, up(concepts, 3)) for _ in range(rates.JUDGED_THING)]

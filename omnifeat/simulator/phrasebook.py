@@ -153,9 +153,7 @@ SITES = sites()
 def render(text_NS: npt.NDArray[np.int32]) -> pa.Array:
     """The texts of rows of phrases, joined by blanks; "" for a row without any."""
     strings = phrasebook().strings
-    columns = [
-        strings.take(pa.array(slot, pa.int32(), mask=slot < 0)) for slot in np.ascontiguousarray(text_NS.T)
-    ]
+    columns = [strings.take(pa.array(slot, pa.int32(), mask=slot < 0)) for slot in np.ascontiguousarray(text_NS.T)]
     # a row of nulls alone would be left out of the result, so that each begins with an empty text
     columns.insert(0, pa.array([""]).take(pa.array(np.zeros(len(text_NS), np.int8))))
     joined = pc.binary_join_element_wise(*columns, pa.scalar(" "), null_handling="skip")

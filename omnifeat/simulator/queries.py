@@ -39,10 +39,8 @@ class Queries:
         return len(self.misspelled)
 
 
-def make_queries(
-    rng: np.random.Generator, number: int, space: LatentSpace, things: npt.NDArray[np.float64]
-) -> Queries:
-    """Draw queries until there are enough distinct ones; the plainer, and the more usual their thing, the more popular."""
+def make_queries(rng: np.random.Generator, number: int, space: LatentSpace, things: npt.NDArray[np.float64]) -> Queries:
+    """Draw queries until enough are distinct; the plainer and the more usual their thing, the more popular."""
     drawn: list[tuple[Concepts, IntArray, IntArray, npt.NDArray[np.bool_]]] = []
     texts: list[str] = []
     meant: list[str] = []
@@ -96,7 +94,7 @@ def _draw(
 
 
 def misspell(text: str, rng: np.random.Generator) -> str:
-    """One slip in one word of four letters or more: a letter left out, doubled, swapped with the next, or a vowel changed.
+    """One slip in a word of four letters or more: a letter left out, doubled, swapped with the next, or another vowel.
 
     A text without such a word stays as it is.
     """
@@ -130,7 +128,9 @@ def interest_ids(concepts: Concepts) -> tuple[pa.Array, npt.NDArray[np.int32]]:
         (concepts.things >= 0) & (concepts.leaves >= 0), LEAVES_PER_THING * concepts.things + concepts.leaves, ABSENT
     )
     columns = (concepts.domains, concepts.topics, concepts.things, leaf)
-    rows = np.stack([np.where(column >= 0, column + start, ABSENT) for column, start in zip(columns, starts, strict=True)])
+    rows = np.stack(
+        [np.where(column >= 0, column + start, ABSENT) for column, start in zip(columns, starts, strict=True)]
+    )
     return interests_table()["interest_id"].combine_chunks(), rows.T.astype(np.int32)
 
 

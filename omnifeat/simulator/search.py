@@ -80,9 +80,10 @@ def find_candidates(
         found = places.draw(rng, up(queries.concepts, level)).astype(np.int32)
         twice = (rows[:, :place] == found[:, None]).any(axis=1)
         rows[:, place] = np.where(twice, ABSENT, found)
-        scores[:, place] = _BROWSED_SCORE * rng.random(len(queries), dtype=np.float32) + np.float32(
-            _POPULARITY_WEIGHT
-        ) * prior_N[found]
+        scores[:, place] = (
+            _BROWSED_SCORE * rng.random(len(queries), dtype=np.float32)
+            + np.float32(_POPULARITY_WEIGHT) * prior_N[found]
+        )
     return Candidates(rows, scores)
 
 
@@ -114,9 +115,7 @@ def _language(queries: Queries) -> IntArray:
     return np.array([0, 0, 1, 2], np.int32)[queries.locales]
 
 
-def _index(
-    pairs: npt.NDArray[np.int64], rank_N: IntArray
-) -> tuple[npt.NDArray[np.int64], IntArray, FloatArray]:
+def _index(pairs: npt.NDArray[np.int64], rank_N: IntArray) -> tuple[npt.NDArray[np.int64], IntArray, FloatArray]:
     """Offsets of words, their entities by popularity (`POSTINGS` at most), inverse document frequencies."""
     words = phrasebook().number_of_words
     entity, word = pairs // words, pairs % words
@@ -127,13 +126,26 @@ def _index(
     kept = np.arange(len(word)) - starts[word] < rates.POSTINGS
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, rates.POSTINGS))])
     idf = np.log(1 + len(rank_N) / np.maximum(counts, 1)).astype(np.float32)
-    return offsets.astype(np.int64), entity[kept], idf
+    return offsets.astype(np.int64), entity[kept].astype(np.int32), idf
 
 
 @compiled
 def _match(
-    start, stop, query_offsets, query_words, query_weights, offsets, documents, idf, prior_N, seed, matched, rows, scores
-):  # type: ignore[no-untyped-def]
+    start: int,
+    stop: int,
+    query_offsets: npt.NDArray[np.int64],
+    query_words: IntArray,
+    query_weights: FloatArray,
+    offsets: npt.NDArray[np.int64],
+    documents: IntArray,
+    idf: FloatArray,
+    prior_N: FloatArray,
+    seed: np.uint64,
+    matched: int,
+    rows: IntArray,
+    scores: FloatArray,
+) -> None:
+    """Write the best `matched` entities of queries `start` to `stop` and their scores."""
     total_N = np.zeros(len(prior_N), np.float32)
     touched = np.empty(len(prior_N), np.int32)
     best_rows = np.empty(matched, np.int32)

@@ -148,9 +148,7 @@ def simulate_sessions(
         if left > 0:
             told = np.flatnonzero((kind != _QUERY) & (rows[:, 0] >= 0))[:left]
             shown.append(
-                Shown(
-                    query[told].astype(np.int32), kind[told], seconds[told], rows[told], actions[told], scores[told]
-                )
+                Shown(query[told].astype(np.int32), kind[told], seconds[told], rows[told], actions[told], scores[told])
             )
             left -= len(told)
     names = ("query", "entity", "kind", "action", "seconds", "country", "user")
@@ -213,7 +211,7 @@ _LAW = np.array(
 
 
 @compiled
-def _uniform(state):  # type: ignore[no-untyped-def]
+def _uniform(state: np.uint64) -> float:
     """The splitmix64 number of a state, as a fraction strictly between 0 and 1."""
     mixed = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -222,7 +220,7 @@ def _uniform(state):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _action(kind, want, chance, other_chance, law):  # type: ignore[no-untyped-def]
+def _action(kind: int, want: float, chance: float, other_chance: float, law: npt.NDArray[np.float64]) -> int:  # noqa: PLR0911
     """What is done with what is acted on: the more it is wanted, the less often a click and no more."""
     if kind == _QUERY:
         return _CLICK
@@ -243,8 +241,23 @@ def _action(kind, want, chance, other_chance, law):  # type: ignore[no-untyped-d
 
 @compiled
 def _sessions(
-    sessions, first, seed, kind, law, query, seconds, candidates, engine, wanted, factor, born, rows, actions, scores
-):  # type: ignore[no-untyped-def]
+    sessions: npt.NDArray[np.int64],
+    first: int,
+    seed: np.uint64,
+    kind: int,
+    law: npt.NDArray[np.float64],
+    query: npt.NDArray[np.int64],
+    seconds: npt.NDArray[np.int64],
+    candidates: npt.NDArray[np.int32],
+    engine: FloatArray,
+    wanted: FloatArray,
+    factor: FloatArray,
+    born: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    actions: npt.NDArray[np.int8],
+    scores: FloatArray,
+) -> None:
+    """Write what these sessions of one kind show, what is done, and the engine's scores."""
     step = np.uint64(0x9E3779B97F4A7C15)
     positions = rows.shape[1]
     best = np.empty(positions, np.float64)

@@ -161,9 +161,7 @@ def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, p
     writer.write("engagements", engagement_parts(engagements, names))
     impressions = impressions_table(shown, queries, entities, engagements, found.typed, found.pairs, names)
     writer.write("impressions", impressions)
-    judgments = make_judgments(
-        streams["judgments"], scale.judged_queries, queries, entities, found.candidates[:2]
-    )
+    judgments = make_judgments(streams["judgments"], scale.judged_queries, queries, entities, found.candidates[:2])
     writer.write("judgments", judgments_table(judgments, queries, names))
     del found, shown, impressions
     early = engagements.take(np.flatnonzero(engagements.seconds < _EARLY))

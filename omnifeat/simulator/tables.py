@@ -190,5 +190,3 @@ def impressions_table(
             "f_same_language": pa.array(same),
         }
     )
-
-

@@ -1,4 +1,4 @@
-"""What the world knows of itself, for the folder `truth/`: to check results and to measure the world, never to train."""
+"""What the world knows of itself, for the folder `truth/`: to check results and measure the world, never to train."""
 
 import json
 from dataclasses import asdict

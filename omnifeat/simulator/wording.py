@@ -47,15 +47,13 @@ def phrase(
     thing_N = book.things.pick(concepts.things, locale_N, rng, usual)
     topic_N = book.topics.pick(concepts.topics, locale_N, rng, usual)
     domain_N = book.domains.pick(concepts.domains, locale_N, rng, usual)
-    text_NS[:, _THING] = np.where(
-        concepts.things >= 0, thing_N, np.where(concepts.topics >= 0, topic_N, domain_N)
-    )
+    text_NS[:, _THING] = np.where(concepts.things >= 0, thing_N, np.where(concepts.topics >= 0, topic_N, domain_N))
     leads = np.array([topic.leads for topic in lexicon().topics] + [False])
     named = leads[concepts.topics] & (concepts.things >= 0) & (rng.random(number) < QUERY_TOPIC_NAMED)
     named &= ~book.clash(topic_N, thing_N)
     text_NS[:, _TOPIC] = np.where(named & (locale_N < _ENGLISH), topic_N, ABSENT)
     front_NA = _front()[concepts.topics]
-    said = []
+    said: list[IntArray] = []
     for place in range(_PLACES):
         word_N = book.attributes.pick(concepts.attributes[:, place], locale_N, rng, usual)
         drop = (rng.random(number) >= says_attribute) | book.clash(word_N, text_NS[:, _THING])

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from omnifeat.errors import SettingError
 from omnifeat.compiled import compiled
+from omnifeat.errors import SettingError
 
 __all__ = ["HashCounter"]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from omnifeat.simulator.behaviour import DAYS, START
 from typer.testing import CliRunner
 
 from omnifeat.cli import app
@@ -15,7 +16,6 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import TABLES
 from omnifeat.errors import OmnifeatError, SettingError
 from omnifeat.simulator import SCALES, simulate
-from omnifeat.simulator.behaviour import DAYS, START
 
 
 @pytest.fixture(scope="module")
