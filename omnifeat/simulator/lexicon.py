@@ -87,9 +87,12 @@ def parse_words(line: str) -> Words:
     Raises
     ------
     ValueError
-        A locale has no word.
+        A language is not there, or a locale has no word.
     """
-    english, french, german = line.split(" = ")
+    parts = line.split(" = ")
+    if len(parts) != len(set(LANGUAGES)):
+        raise ValueError(f"a language is missing in '{line}'")
+    english, french, german = parts
     american, _, british = english.partition(" / ")
     words = tuple(
         tuple(word.strip() for word in part.split(",")) for part in (american, british or american, french, german)

@@ -67,7 +67,7 @@ def make_queries(rng: np.random.Generator, number: int, space: LatentSpace, thin
     locales, phrases, misspelled = (np.concatenate([part[place] for part in drawn]) for place in (1, 2, 3))
     plain = (concepts.attributes >= 0).sum(axis=1) + rates.MISSPELLED_POPULARITY * misspelled
     rank = np.argsort(np.argsort(plain + 1.5 * rng.random(number), kind="stable"), kind="stable")
-    usual = np.where(concepts.things >= 0, things[concepts.things], things.mean()) / things.mean()
+    usual = np.sqrt(np.where(concepts.things >= 0, things[concepts.things], things.mean()) / things.mean())
     # every locale types its head queries, but not as often: the shares of the countries stand in the popularity
     weight = zipf(number, rates.QUERY_POPULARITY_EXPONENT)[rank] * np.array(rates.COUNTRY_SHARES)[locales] * usual
     return Queries(
