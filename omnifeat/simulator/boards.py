@@ -20,7 +20,6 @@ from omnifeat.simulator.wording import phrase
 __all__ = ["Boards", "Saves", "make_boards", "make_saves"]
 
 _SECONDS = rates.DAYS * 86_400
-_TASTES_TRIED = 4  # draws of which the first with the board's attribute is saved
 NORMAL, GENERIC, WRONG = range(3)
 
 
@@ -118,7 +117,7 @@ def make_saves(rng: np.random.Generator, number: int, boards: Boards, entities: 
 def _on_theme(rng: np.random.Generator, themes: Concepts, entities: Entities, places: Places) -> npt.NDArray[np.int64]:
     found = places.draw(rng, themes)
     taste = np.where(themes.leaves >= 0, ABSENT, themes.attributes[:, 1])
-    for _ in range(_TASTES_TRIED - 1):
+    for _ in range(rates.BOARD_TASTE_DRAWS - 1):
         other = np.flatnonzero((taste >= 0) & ~(entities.concepts.attributes[found] == taste[:, None]).any(axis=1))
         found[other] = places.draw(rng, themes.take(other))
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnifeat.simulator.lexicon import LEAVES_PER_THING, lexicon
-from omnifeat.simulator.rates import HAS_ATTRIBUTE, LATENT_WIDTH, LEAF_SHARES, THING_EXPONENT
+from omnifeat.simulator.rates import HAS_ATTRIBUTE, LATENT_PARTS, LATENT_WIDTH, LEAF_SHARES, THING_EXPONENT
 
 __all__ = ["ABSENT", "VISIBLE_KINDS", "Concepts", "LatentSpace", "Tree", "draw_concepts", "draw_things", "tree", "zipf"]
 
@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 ABSENT = -1
 VISIBLE_KINDS = ("colour", "material", "fabric", "style", "look", "size")
 # how much of a latent vector each level makes: things of one topic are alike, of one domain a little
-_DOMAIN, _TOPIC, _THING, _LEAF, _ATTRIBUTE = 0.45, 0.6, 0.9, 0.35, 0.45
+_DOMAIN, _TOPIC, _THING, _LEAF, _ATTRIBUTE = LATENT_PARTS
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ __all__ = ["NORMAL", "Entities", "Eyes", "entity_ids", "make_entities", "table_p
 PART = 65_536  # rows written at a time
 NORMAL, MISSING, GENERIC, WRONG = range(4)
 _SECONDS = rates.DAYS * 86_400
-_DESCRIBED_BY_USUAL_WORD = 0.4  # descriptions choose other words than titles do
 _ATTRIBUTE_COLUMNS = (("color", "colour"), ("material", "material"))
 
 
@@ -82,7 +81,8 @@ def make_entities(
     else:
         title_rates = (rates.PRODUCT_TITLE_MISSING, rates.PRODUCT_TITLE_GENERIC, rates.PRODUCT_TITLE_WRONG)
     title_state_N = _states(rng, number, title_rates)
-    ending_N = np.where(rng.random(number) < (0.4 if is_pin else 0), book.some("title_ending", locale_N, rng), ABSENT)
+    ended_N = is_pin & (rng.random(number) < rates.PIN_TITLE_ENDING)
+    ending_N = np.where(ended_N, book.some("title_ending", locale_N, rng), ABSENT)
     title_NS = phrase(
         _some_wrong(concepts, title_state_N, rng), locale_N, rng,
         says_attribute=rates.TITLE_SAYS_ATTRIBUTE, ending_N=ending_N.astype(np.int32),
@@ -92,7 +92,7 @@ def make_entities(
     description_state_N = _states(rng, number, description_rates)
     description_NS = phrase(
         _some_wrong(concepts, description_state_N, rng), locale_N, rng,
-        says_attribute=rates.DESCRIPTION_SAYS_ATTRIBUTE, usual=_DESCRIBED_BY_USUAL_WORD,
+        says_attribute=rates.DESCRIPTION_SAYS_ATTRIBUTE, usual=rates.DESCRIPTION_USUAL_WORD,
     )  # fmt: skip
     _blank(description_NS, description_state_N, book.some("generic_description", locale_N, rng))
     return Entities(

@@ -18,7 +18,6 @@ from omnifeat.simulator.wording import phrase
 
 __all__ = ["Queries", "interest_ids", "interests_table", "make_queries", "misspell", "queries_table", "words_by_query"]
 
-_OWN = 0.1  # a query says what it means: hardly anything of its own beyond its words
 _VOWELS = "aeiou"
 
 
@@ -72,7 +71,7 @@ def make_queries(rng: np.random.Generator, number: int, space: LatentSpace, thin
     weight = zipf(number, rates.QUERY_POPULARITY_EXPONENT)[rank] * np.array(rates.COUNTRY_SHARES)[locales] * usual
     return Queries(
         pa.array(texts, pa.string()), pa.array(meant, pa.string()), concepts, locales.astype(np.int32),
-        space.vectors(concepts, rng, _OWN), weight / weight.sum(), phrases.astype(np.int32), misspelled,
+        space.vectors(concepts, rng, rates.QUERY_OWN_PART), weight / weight.sum(), phrases.astype(np.int32), misspelled,
     )  # fmt: skip
 
 

@@ -23,9 +23,6 @@ from omnifeat.simulator.queries import Queries
 __all__ = ["Candidates", "find_candidates", "in_blocks", "related_queries"]
 
 _BLOCK = 4096  # queries a thread takes at once
-_POPULARITY_WEIGHT = 0.25  # of the engine's score; words make the rest
-_JITTER = 0.1  # which of equals a query gets is chance, but always the same
-_BROWSED_SCORE = 0.35  # an entity found by its interest stands below a good match
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,11 @@ def find_candidates(
     scores = np.zeros((len(queries), matched + browsed), np.float32)
     seed = np.uint64(rng.integers(2**63))
 
+    # handed over, because the cache of compiled code does not watch another file
+    engine = (rates.ENGINE_POPULARITY, rates.ENGINE_CHANCE)
+
     def work(start: int, stop: int) -> None:
-        _match(start, stop, *looked_up, offsets, documents, idf, prior_N, seed, matched, rows, scores)
+        _match(start, stop, *looked_up, offsets, documents, idf, prior_N, seed, *engine, matched, rows, scores)
 
     in_blocks(work, len(queries), _BLOCK, threads)
     places = Places(entities.concepts, entities.popularity)
@@ -81,8 +81,8 @@ def find_candidates(
         twice = (rows[:, :place] == found[:, None]).any(axis=1)
         rows[:, place] = np.where(twice, ABSENT, found)
         scores[:, place] = (
-            _BROWSED_SCORE * rng.random(len(queries), dtype=np.float32)
-            + np.float32(_POPULARITY_WEIGHT) * prior_N[found]
+            rates.BROWSED_SCORE * rng.random(len(queries), dtype=np.float32)
+            + np.float32(rates.ENGINE_POPULARITY) * prior_N[found]
         )
     return Candidates(rows, scores)
 
@@ -141,6 +141,8 @@ def _match(
     idf: FloatArray,
     prior_N: FloatArray,
     seed: np.uint64,
+    popularity: float,
+    jitter: float,
     matched: int,
     rows: IntArray,
     scores: FloatArray,
@@ -175,7 +177,7 @@ def _match(
             # synonyms may add up to more than the query's own words: a full match is a full match
             words = min(total_N[document] / all_idf, np.float32(1)) if all_idf > 0 else np.float32(0)
             total_N[document] = 0
-            score = (1 - _POPULARITY_WEIGHT) * words + _POPULARITY_WEIGHT * prior_N[document] + _JITTER * chance
+            score = (1 - popularity) * words + popularity * prior_N[document] + jitter * chance
             if kept < matched:
                 kept += 1
             elif score <= best[kept - 1]:

@@ -42,7 +42,6 @@ _STREAMS = (
     "space", "things", "eyes", "pins", "products", "queries", "words", "pin candidates", "product candidates",
     "related", "sessions", "boards", "saves", "pin table", "product table", "judgments",
 )  # fmt: skip
-_KEPT_QUERIES, _KEPT_TITLES = 20, 10
 _DAY = 86_400
 STEPS = (
     "pins, products and queries", "candidates", "searches", "boards", "graph vectors", "the catalogue", "the truth",
@@ -222,9 +221,11 @@ def _titles(saves: Saves, kind: int, number: int, titles: pa.Array) -> tuple[Lis
     encoded = titles.dictionary_encode()
     rows = saves.kind == kind
     codes = encoded.indices.to_numpy()[saves.board[rows]]
-    return most_frequent(saves.entity[rows], codes, number, len(encoded.dictionary), _KEPT_TITLES), encoded.dictionary
+    return most_frequent(
+        saves.entity[rows], codes, number, len(encoded.dictionary), rates.KEPT_BOARD_TITLES
+    ), encoded.dictionary
 
 
 def _queries(early: Engagements, kind: int, number: int, texts: pa.Array) -> tuple[Lists, pa.Array]:
     rows = early.kind == kind
-    return most_frequent(early.entity[rows], early.query[rows], number, len(texts), _KEPT_QUERIES), texts
+    return most_frequent(early.entity[rows], early.query[rows], number, len(texts), rates.KEPT_ENGAGED_QUERIES), texts

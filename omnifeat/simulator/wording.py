@@ -10,6 +10,7 @@ from omnifeat.simulator.concepts import ABSENT, VISIBLE_KINDS, Concepts, IntArra
 from omnifeat.simulator.lexicon import lexicon
 from omnifeat.simulator.phrasebook import phrasebook
 from omnifeat.simulator.rates import (
+    CAPTION_ENDING,
     CAPTION_SAYS_ATTRIBUTE,
     CAPTION_WRONG_ATTRIBUTE,
     CAPTION_WRONG_THING,
@@ -95,7 +96,7 @@ def caption(concepts: Concepts, rng: np.random.Generator) -> IntArray:
         word_N = book.attributes.pick(value_N, locale_N, rng, usual=1.0)
         columns.append(np.where(book.clash(word_N, name_N), ABSENT, word_N))
     columns.append(name_N)
-    columns.append(np.where(rng.random(number) < 0.5, book.some("caption_end", locale_N, rng), ABSENT))
+    columns.append(np.where(rng.random(number) < CAPTION_ENDING, book.some("caption_end", locale_N, rng), ABSENT))
     return np.stack(columns, axis=1).astype(np.int32)
 
 

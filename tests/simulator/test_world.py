@@ -1,8 +1,7 @@
 """A small world: what it holds, that the stated rates hold, and that what was planted can be found again."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,12 +20,12 @@ DEVIATIONS = 4.5  # of a share, by which it may be off
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("world") / "small"
     simulate(folder, scale="small", seed=3)
     dataset = Dataset.open(folder)
     truth = {path.stem: pq.read_table(path) for path in (folder / "truth").glob("*.parquet")}
-    yield SimpleNamespace(folder=folder, dataset=dataset, truth=truth)
+    return SimpleNamespace(folder=folder, dataset=dataset, truth=truth)
 
 
 def near(hits: np.ndarray, rate: float, slack: float = 0.0) -> None:
@@ -181,9 +180,7 @@ def test_position_bias_and_relevance(world: SimpleNamespace) -> None:
     # among what is at the same place, the more relevant is acted on more
     deep = (position > 1) & (position < 7)
     edges = np.array([-1, 0.3, 0.5, 0.7, 0.8, 1.01])
-    by_cosine = [
-        acted[deep & (cosine >= low) & (cosine < high)].mean() for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    by_cosine = [acted[deep & (cosine >= low) & (cosine < high)].mean() for low, high in pairwise(edges)]
     assert by_cosine == sorted(by_cosine)
     assert by_cosine[-1] > 10 * by_cosine[0]
 
