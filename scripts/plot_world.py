@@ -1,4 +1,4 @@
-"""Pictures of a simulated world: popularity, coverage of the text fields, actions by position, grades.
+"""Draw a simulated world: popularity, coverage of the text fields, actions by position, grades; figures of words.
 
 python scripts/plot_world.py WORLD OUT_DIR
 """
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ACTIONS
+from omnifeat.simulator.phrasebook import split
 
 COLOURS = ("#1f6feb", "#d29922", "#2da44e", "#8250df", "#9aa5b1")
 STATES = ("normal", "missing", "generic", "wrong")
@@ -36,6 +37,21 @@ def main() -> None:
         # no date or version in the file, so that the same world gives the same picture
         figure.savefig(path, metadata={"Software": None})
         print(path)
+    words(dataset)
+
+
+def words(dataset: Dataset) -> None:
+    """Print how often an engaged pin shares no word with its query, and how many test pairs training has too."""
+    log = dataset.read("engagements", columns=["query", "entity_id", "entity_type", "timestamp"])
+    log = log.append_column("part", dataset.info.split.assign(log)).filter(pc.equal(log["entity_type"], "pin"))
+    pins = dataset.read("pins", columns=["id", "title", "description"]).to_pylist()
+    told = {row["id"]: set(split(f"{row['title'] or ''} {row['description'] or ''}")) for row in pins}
+    pairs = list(zip(log["query"].to_pylist(), log["entity_id"].to_pylist(), log["part"].to_pylist(), strict=True))
+    none = np.mean([not told[identity] & set(split(query)) for query, identity, _ in pairs])
+    parts = {name: {pair[:2] for pair in pairs if pair[2] == name} for name in ("train", "test")}
+    print(f"engaged pins without a word of the query in title or description: {none:.1%}")
+    print("distinct query-pin pairs of the test part that the training part has too: ", end="")
+    print(f"{len(parts['test'] & parts['train']) / len(parts['test']):.1%} of {len(parts['test']):,}")
 
 
 def popularity(axes: Axes, dataset: Dataset, truth: Path) -> None:

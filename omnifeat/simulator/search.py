@@ -58,6 +58,7 @@ def find_candidates(
     order = np.argsort(-entities.popularity, kind="stable")
     rank_N = np.empty(len(entities), np.int32)
     rank_N[order] = np.arange(len(entities))
+    # within the engine an entity is its rank by popularity: postings in that order are read in the order of memory
     offsets, documents, idf = _index(pairs, rank_N)
     # log of popularity, 0 for the least popular and 1 for the most
     log_N = np.log(entities.popularity)
@@ -66,13 +67,15 @@ def find_candidates(
     scores = np.zeros((len(queries), matched + browsed), np.float32)
     seed = np.uint64(rng.integers(2**63))
 
+    ranked = prior_N[order]
     # handed over, because the cache of compiled code does not watch another file
     engine = (rates.ENGINE_POPULARITY, rates.ENGINE_CHANCE)
 
     def work(start: int, stop: int) -> None:
-        _match(start, stop, *looked_up, offsets, documents, idf, prior_N, seed, *engine, matched, rows, scores)
+        _match(start, stop, *looked_up, offsets, documents, idf, ranked, seed, *engine, matched, rows, scores)
 
     in_blocks(work, len(queries), _BLOCK, threads)
+    rows = np.where(rows >= 0, order[rows], ABSENT).astype(np.int32)
     places = Places(entities.concepts, entities.popularity)
     # a query of a thing looks around in the thing, every third time in the topic
     for place in range(matched, matched + browsed):
@@ -120,13 +123,13 @@ def _index(pairs: npt.NDArray[np.int64], rank_N: IntArray) -> tuple[npt.NDArray[
     words = phrasebook().number_of_words
     entity, word = pairs // words, pairs % words
     order = np.argsort(word * np.int64(len(rank_N)) + rank_N[entity], kind="stable")
-    entity, word = entity[order].astype(np.int32), word[order]
+    document, word = rank_N[entity[order]], word[order]
     starts = np.searchsorted(word, np.arange(words + 1))
     counts = np.diff(starts)
     kept = np.arange(len(word)) - starts[word] < rates.POSTINGS
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, rates.POSTINGS))])
     idf = np.log(1 + len(rank_N) / np.maximum(counts, 1)).astype(np.float32)
-    return offsets.astype(np.int64), entity[kept].astype(np.int32), idf
+    return offsets.astype(np.int64), document[kept].astype(np.int32), idf
 
 
 @compiled
@@ -169,15 +172,17 @@ def _match(
         kept = 0
         for place in range(count):
             document = touched[place]
+            # synonyms may add up to more than the query's own words: a full match is a full match
+            words = min(total_N[document] / all_idf, np.float32(1)) if all_idf > 0 else np.float32(0)
+            total_N[document] = 0
+            score = (1 - popularity) * words + popularity * prior_N[document]
+            if kept == matched and score + jitter <= best[kept - 1]:
+                continue  # chance cannot help it
             noise = np.uint64(document) * np.uint64(0x9E3779B97F4A7C15)
             noise = noise ^ (np.uint64(query) * np.uint64(0xC2B2AE3D27D4EB4F)) ^ seed
             noise = (noise ^ (noise >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             noise = noise ^ (noise >> np.uint64(27))
-            chance = np.float32(noise >> np.uint64(40)) / np.float32(16777216)
-            # synonyms may add up to more than the query's own words: a full match is a full match
-            words = min(total_N[document] / all_idf, np.float32(1)) if all_idf > 0 else np.float32(0)
-            total_N[document] = 0
-            score = (1 - popularity) * words + popularity * prior_N[document] + jitter * chance
+            score += jitter * np.float32(noise >> np.uint64(40)) / np.float32(16777216)
             if kept < matched:
                 kept += 1
             elif score <= best[kept - 1]:

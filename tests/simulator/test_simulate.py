@@ -1,4 +1,5 @@
 import hashlib
+import importlib
 import json
 import time
 from datetime import timedelta
@@ -172,8 +173,8 @@ def test_what_encoders_read_comes_from_before_the_split(dataset: Dataset) -> Non
 
 def test_what_comes_after_the_split_changes_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same world with all late engagements turned into others: catalogue and graph vectors stay byte for byte."""
-    from omnifeat.simulator import simulate as module
-
+    # the package offers the function by the name of its module
+    module = importlib.import_module("omnifeat.simulator.simulate")
     original = module.simulate_sessions
 
     def changed(*arguments: object) -> object:
