@@ -61,7 +61,7 @@ def test_another_seed_writes_other_bytes(folder: Path, tmp_path: Path) -> None:
     simulate(tmp_path / "other", scale="tiny", seed=2)
     other = _hashes(tmp_path / "other")
     same = {name for name, value in _hashes(folder).items() if other[name] == value}
-    assert same == {"interests.parquet"}  # the lexicon's
+    assert same == {"interests.parquet", "truth/rates.json"}  # the lexicon and the rates
 
 
 def test_tiny_takes_little_time(folder: Path, tmp_path: Path) -> None:
