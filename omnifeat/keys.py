@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnifeat.compiled import compiled
 from omnifeat.errors import DataError
-from omnifeat.text.compiled import compiled
 
 __all__ = ["MAX_KEYS", "DuplicateCheck", "KeyIndex", "as_strings", "hash_strings"]
 

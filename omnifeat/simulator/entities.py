@@ -1,235 +1,210 @@
-"""Pins, products and queries of the world: latent vectors, text with holes, noisy embeddings.
+"""Pins and products of the world: what they are about, and what their tables say of it.
 
-Shape suffixes: N rows, D width (32).
+Shape suffixes: N rows, S slots of a text, D width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from omnifeat.simulator.concepts import (
-    LATENT_DIM,
-    THINGS,
-    Concepts,
-    FloatArray,
-    LatentSpace,
-    draw_concepts,
-    zipf,
-)
-from omnifeat.simulator.lexicon import ATTRIBUTES, LINK_DOMAINS, TOPICS
-from omnifeat.simulator.wording import brand_name, caption, description, pin_title, product_title, query_text
+from omnifeat.simulator import rates
+from omnifeat.simulator.concepts import ABSENT, Concepts, FloatArray, IntArray, LatentSpace, draw_concepts, tree, zipf
+from omnifeat.simulator.lexicon import LANGUAGES, lexicon
+from omnifeat.simulator.phrasebook import SITES, phrasebook, render
+from omnifeat.simulator.wording import caption, phrase
 
-__all__ = ["Entities", "Population", "make_pins", "make_products", "make_queries", "vector_column"]
+__all__ = ["NORMAL", "Entities", "Eyes", "entity_ids", "make_entities", "table_parts", "vector_lists"]
 
-EMBEDDING_DIM = 32
-# shares of rows without the field
-NO_TITLE, NO_DESCRIPTION, NO_CAPTION, NO_EMBEDDING = 0.2, 0.3, 0.4, 0.1
-_IMAGE_NOISE, _GRAPH_NOISE = 0.9, 0.6  # length of the noise beside a unit latent vector
-_POPULARITY_EXPONENT = 0.8
-
-
-@dataclass(frozen=True)
-class Population:
-    """Rows of one kind with what is known of them only to the world: ids, concepts, latent vectors, popularity."""
-
-    entity_type: str
-    ids: list[str]
-    concepts: Concepts
-    latent: FloatArray  # (N, D), unit rows
-    popularity: FloatArray  # (N,), sums to 1
-
-    def __len__(self) -> int:
-        return len(self.ids)
+PART = 65_536  # rows written at a time
+NORMAL, MISSING, GENERIC, WRONG = range(4)
+_SECONDS = rates.DAYS * 86_400
+_ATTRIBUTE_COLUMNS = (("color", "colour"), ("material", "material"))
 
 
 @dataclass(frozen=True)
 class Entities:
-    """A population and its table."""
+    """N pins or products with all that is known of them only to the world.
 
-    population: Population
-    table: pa.Table
+    `born` are seconds since the first day; `attractive` is from 0 to 1; `title_state` and
+    `description_state` are NORMAL, MISSING, GENERIC or WRONG.
+    """
+
+    entity_type: str
+    concepts: Concepts
+    locales: IntArray  # (N,)
+    latent: FloatArray  # (N, D), unit rows
+    popularity: npt.NDArray[np.float64]  # (N,), sums to 1
+    attractive: FloatArray  # (N,)
+    born: npt.NDArray[np.int64]  # (N,)
+    title: IntArray  # (N, S)
+    title_state: npt.NDArray[np.int8]
+    description: IntArray  # (N, S)
+    description_state: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.born)
 
 
-def thing_probabilities(rng: np.random.Generator) -> FloatArray:
-    """How usual each thing is, in this world: Zipf over a random order."""
-    return rng.permutation(zipf(len(THINGS), 0.6))
+class Eyes:
+    """How pictures become vectors: a fixed random projection of the visual part, and noise."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        square = rng.standard_normal((max(rates.LATENT_WIDTH, rates.IMAGE_WIDTH), rates.IMAGE_WIDTH))
+        self._projection = np.linalg.qr(square)[0][: rates.LATENT_WIDTH].astype(np.float32)
+
+    def see(self, visual_ND: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Unit image vectors (N, IMAGE_WIDTH)."""
+        vectors_ND = visual_ND @ self._projection
+        scale = np.float32(rates.IMAGE_NOISE / np.sqrt(rates.IMAGE_WIDTH))
+        vectors_ND += scale * rng.standard_normal(vectors_ND.shape, dtype=np.float32)
+        return np.asarray(vectors_ND / np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND))[:, None], np.float32)
 
 
-def vector_column(vectors_ND: FloatArray, present_N: Any = None) -> pa.FixedSizeListArray:
+def make_entities(
+    rng: np.random.Generator, entity_type: str, number: int, space: LatentSpace, things: npt.NDArray[np.float64]
+) -> Entities:
+    """Draw pins or products, with titles and descriptions that may be missing, generic or about something else."""
+    book = phrasebook()
+    concepts = draw_concepts(rng, number, things)
+    locale_N = rng.choice(len(rates.COUNTRIES), size=number, p=rates.COUNTRY_SHARES).astype(np.int32)
+    popularity_N = rng.permutation(zipf(number, rates.PIN_POPULARITY_EXPONENT))
+    rank_N = np.argsort(np.argsort(popularity_N, kind="stable"), kind="stable") / max(number - 1, 1)
+    newcomer_N = rng.random(number) < rates.NEWCOMERS
+    born_N = np.where(newcomer_N, rng.integers(0, _SECONDS, size=number), 0)
+    is_pin = entity_type == "pin"
+    if is_pin:
+        title_rates = (rates.PIN_TITLE_MISSING, rates.PIN_TITLE_GENERIC, rates.PIN_TITLE_WRONG)
+    else:
+        title_rates = (rates.PRODUCT_TITLE_MISSING, rates.PRODUCT_TITLE_GENERIC, rates.PRODUCT_TITLE_WRONG)
+    title_state_N = _states(rng, number, title_rates)
+    ended_N = is_pin & (rng.random(number) < rates.PIN_TITLE_ENDING)
+    ending_N = np.where(ended_N, book.some("title_ending", locale_N, rng), ABSENT)
+    title_NS = phrase(
+        _some_wrong(concepts, title_state_N, rng), locale_N, rng,
+        says_attribute=rates.TITLE_SAYS_ATTRIBUTE, ending_N=ending_N.astype(np.int32),
+    )  # fmt: skip
+    _blank(title_NS, title_state_N, book.some("generic_title" if is_pin else "generic_product", locale_N, rng))
+    description_rates = (rates.DESCRIPTION_MISSING, rates.DESCRIPTION_GENERIC, rates.DESCRIPTION_WRONG)
+    description_state_N = _states(rng, number, description_rates)
+    description_NS = phrase(
+        _some_wrong(concepts, description_state_N, rng), locale_N, rng,
+        says_attribute=rates.DESCRIPTION_SAYS_ATTRIBUTE, usual=rates.DESCRIPTION_USUAL_WORD,
+    )  # fmt: skip
+    _blank(description_NS, description_state_N, book.some("generic_description", locale_N, rng))
+    return Entities(
+        entity_type, concepts, locale_N, space.vectors(concepts, rng, rates.OWN_PART), popularity_N,
+        (0.5 * rank_N + 0.5 * rng.random(number)).astype(np.float32), born_N,
+        title_NS, title_state_N, description_NS, description_state_N,
+    )  # fmt: skip
+
+
+def entity_ids(entity_type: str, number: int) -> pa.Array:
+    """The ids of all entities of a type."""
+    width = len(str(number - 1))
+    return pa.array([f"{entity_type}-{row:0{width}}" for row in range(number)], pa.string())
+
+
+def table_parts(
+    rng: np.random.Generator, entities: Entities, space: LatentSpace, eyes: Eyes
+) -> Iterator[tuple[slice, dict[str, pa.Array]]]:
+    """The columns of the catalogue's own knowledge, part by part: all but lists, PinSage and ItemSage."""
+    ids = entity_ids(entities.entity_type, len(entities))
+    for start in range(0, len(entities), PART):
+        rows = slice(start, min(start + PART, len(entities)))
+        yield rows, {"id": ids[rows], **_part(rng, entities, rows, space, eyes)}
+
+
+def vector_lists(vectors_ND: FloatArray, present_N: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Rows as a fixed-size list column of float32; null where not present."""
-    values = pa.array(np.ascontiguousarray(vectors_ND, dtype=np.float32).reshape(-1), pa.float32())
+    values = pa.array(np.ascontiguousarray(vectors_ND, np.float32).reshape(-1), pa.float32())
     mask = None if present_N is None else pa.array(~present_N)
     return pa.FixedSizeListArray.from_arrays(values, vectors_ND.shape[1], mask=mask)
 
 
-class Projections:
-    """What each embedding sees of a latent vector: a fixed random rotation of it, and noise."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rotations = {
-            name: np.linalg.qr(rng.standard_normal((LATENT_DIM, EMBEDDING_DIM)))[0]
-            for name in ("image", "graph", "item")
-        }
-
-    def noisy(self, name: str, latent_ND: FloatArray, rng: np.random.Generator, noise: float) -> FloatArray:
-        """Unit vectors (N, D)."""
-        rotated_ND = latent_ND @ self._rotations[name]
-        rotated_ND = rotated_ND + noise / np.sqrt(EMBEDDING_DIM) * rng.standard_normal(rotated_ND.shape)
-        return np.asarray(rotated_ND / np.linalg.norm(rotated_ND, axis=1, keepdims=True))
-
-
-def make_pins(
-    rng: np.random.Generator, number: int, space: LatentSpace, projections: Projections, things: FloatArray
-) -> Entities:
-    """Pins with titles, descriptions and captions missing at the stated rates."""
-    population = _population(rng, "pin", number, space, things)
-    columns = _text_columns(rng, population, pin_title)
-    columns["pinsage"] = _maybe_vectors(
-        rng, projections.noisy("graph", population.latent, rng, _GRAPH_NOISE), NO_EMBEDDING
+def _part(
+    rng: np.random.Generator, entities: Entities, rows: slice, space: LatentSpace, eyes: Eyes
+) -> dict[str, pa.Array]:
+    book = phrasebook()
+    concepts, locale_N = entities.concepts.take(np.arange(rows.start, rows.stop)), entities.locales[rows]
+    number = len(concepts)
+    state_N = entities.title_state[rows]
+    title = render(entities.title[rows])
+    told = pa.array(state_N != GENERIC)
+    columns: dict[str, pa.Array] = {}
+    if entities.entity_type == "pin":
+        title = pc.if_else(told, pc.utf8_capitalize(title), title)
+    else:
+        brand = book.strings.take(pa.array(rng.choice(book.brands, size=number)))
+        columns["brand"] = brand
+        title = pc.if_else(told, pc.binary_join_element_wise(brand, pc.utf8_title(title), " "), title)
+    columns["title"] = _null_where(title, state_N == MISSING)
+    state_N = entities.description_state[rows]
+    ending = book.strings.take(pa.array(book.some("description_end", locale_N, rng)))
+    description = render(entities.description[rows])
+    told_text = pc.binary_join_element_wise(pc.utf8_capitalize(description), ending, ". ")
+    columns["description"] = _null_where(
+        pc.if_else(pa.array(state_N != GENERIC), told_text, description), state_N == MISSING
     )
-    columns["image_embedding"] = _maybe_vectors(
-        rng, projections.noisy("image", population.latent, rng, _IMAGE_NOISE), NO_EMBEDDING
-    )
-    return Entities(population, pa.table(columns))
+    columns["caption"] = _null_where(render(caption(concepts, rng)), rng.random(number) < rates.CAPTION_MISSING)
+    forms = len(SITES) // len(lexicon().domains)
+    own_N = concepts.domains * forms + rng.integers(forms, size=number)
+    site_N = np.where(rng.random(number) < rates.SITE_OF_TOPIC, own_N, rng.integers(len(SITES), size=number))
+    columns["link_domain"] = pa.array(SITES).take(pa.array(site_N))
+    columns["language"] = pa.array(LANGUAGES).take(pa.array(locale_N))
+    visual_ND = space.visual(concepts)
+    if entities.entity_type == "pin":
+        seen_N = rng.random(number) >= rates.IMAGE_MISSING
+        columns["image_embedding"] = vector_lists(eyes.see(visual_ND, rng), seen_N)
+    else:
+        columns |= _product_columns(rng, concepts, locale_N, visual_ND, eyes)
+    return columns
 
 
-def make_products(
-    rng: np.random.Generator, number: int, space: LatentSpace, projections: Projections, things: FloatArray
-) -> Entities:
-    """Products; besides what pins have: brand, color, material, product type, price, one to three image embeddings."""
-    population = _population(rng, "product", number, space, things)
-    concepts = population.concepts
-    brands = [brand_name(rng) for _ in range(number)]
-    columns = _text_columns(
-        rng, population, lambda concepts, row, rng: product_title(concepts, row, rng, brands[row]), no_title=0.05
-    )
-    text = pa.string()
-    columns["brand"] = pa.array(brands, text)
-    for column, kind in (("color", "colour"), ("material", "material")):
-        columns[column] = pa.array([_attribute_of(concepts, row, kind) for row in range(number)], text)
-    columns["product_type"] = pa.array([THINGS[thing].name for thing in concepts.things], text)
-    usual = np.array([TOPICS[topic].price for topic in concepts.topics])
-    columns["price"] = pa.array(np.round(usual * np.exp(0.5 * rng.standard_normal(number)), 2), pa.float64())
-    columns["itemsage"] = _maybe_vectors(
-        rng, projections.noisy("item", population.latent, rng, _GRAPH_NOISE), NO_EMBEDDING
-    )
+def _product_columns(
+    rng: np.random.Generator, concepts: Concepts, locale_N: IntArray, visual_ND: FloatArray, eyes: Eyes
+) -> dict[str, pa.Array]:
+    book, arrays, number = phrasebook(), tree(), len(concepts)
+    columns: dict[str, pa.Array] = {}
+    for column, kind in _ATTRIBUTE_COLUMNS:
+        value_N = np.full(number, ABSENT, np.int32)
+        for place in range(concepts.attributes.shape[1]):
+            here = arrays.kinds_of_topic[concepts.topics, place] == arrays.kinds.index(kind)
+            value_N = np.where(here, concepts.attributes[:, place], value_N)
+        word_N = book.attributes.pick(value_N, locale_N, rng, usual=1.0)
+        columns[column] = book.strings.take(pa.array(word_N, pa.int32(), mask=word_N < 0))
+    names_N = book.things.pick(concepts.things, locale_N, rng, usual=1.0)
+    columns["product_type"] = book.strings.take(pa.array(names_N))
+    usual = np.array([topic.price for topic in lexicon().topics])[concepts.topics]
+    columns["price"] = pa.array(np.round(usual * np.exp(0.5 * rng.standard_normal(number)), 2))
     images_N = rng.integers(1, 4, size=number)
-    owner = np.repeat(np.arange(number), images_N)
-    images = vector_column(projections.noisy("image", population.latent[owner], rng, _IMAGE_NOISE))
+    pictures = vector_lists(eyes.see(visual_ND[np.repeat(np.arange(number), images_N)], rng))
     offsets = np.concatenate([[0], np.cumsum(images_N)]).astype(np.int32)
-    columns["image_embeddings"] = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), images)
-    return Entities(population, pa.table(columns))
+    columns["image_embeddings"] = pa.ListArray.from_arrays(pa.array(offsets), pictures)
+    return columns
 
 
-def make_queries(rng: np.random.Generator, number: int, space: LatentSpace, things: FloatArray) -> Entities:
-    """Distinct queries, the plainer the more popular."""
-    texts: list[str] = []
-    kept: list[int] = []
-    seen: set[str] = set()
-    drawn = draw_concepts(rng, 3 * number, thing_probabilities=things, attribute_rate=0.4, topic_rate=0.06)
-    for row in range(len(drawn)):
-        text = query_text(drawn, row, rng)
-        if text not in seen:
-            seen.add(text)
-            texts.append(text)
-            kept.append(row)
-        if len(texts) == number:
-            break
-    concepts = drawn.take(np.array(kept, dtype=np.int64))
-    words_N = (concepts.attributes >= 0).sum(axis=1)
-    plainness_N = np.argsort(np.argsort(words_N + 1.5 * rng.random(len(texts)), kind="stable"), kind="stable")
-    popularity_N = zipf(len(texts), _POPULARITY_EXPONENT)[plainness_N]
-    # a query says what it means: hardly anything of its own beyond its words
-    population = Population("query", texts, concepts, space.vectors(concepts, rng, own=0.1), popularity_N)
-    table = pa.table(
-        {
-            "query": pa.array(texts, pa.string()),
-            "language": pa.array(["en"] * len(texts), pa.string()),
-            "interests": pa.array([query_interests(concepts, row) for row in range(len(texts))], pa.list_(pa.string())),
-        }
-    )
-    return Entities(population, table)
+def _states(rng: np.random.Generator, number: int, shares: tuple[float, float, float]) -> npt.NDArray[np.int8]:
+    """NORMAL, MISSING, GENERIC or WRONG for each row, the last three at their shares."""
+    return rng.choice(4, size=number, p=(1 - sum(shares), *shares)).astype(np.int8)
 
 
-def query_interests(concepts: Concepts, row: int) -> list[str]:
-    """Ids of the interests of a query: domain, topic and, unless it is broad, thing."""
-    topic = TOPICS[concepts.topics[row]]
-    ids = [topic.domain, f"{topic.domain}/{topic.name}"]
-    if concepts.things[row] >= 0:
-        ids.append(f"{ids[-1]}/{THINGS[concepts.things[row]].name}")
-    return ids
+def _some_wrong(concepts: Concepts, state_N: npt.NDArray[np.int8], rng: np.random.Generator) -> Concepts:
+    """The concepts, of another row where the state is WRONG."""
+    rows_N = np.arange(len(concepts))
+    wrong = np.flatnonzero(state_N == WRONG)
+    rows_N[wrong] = rng.integers(len(concepts), size=len(wrong))
+    return concepts.take(rows_N)
 
 
-def interests_table() -> pa.Table:
-    """The three levels of interests; an id is the path of names."""
-    rows: dict[str, tuple[str, str | None, int]] = {}
-    for topic in TOPICS:
-        topic_id = f"{topic.domain}/{topic.name}"
-        rows[topic.domain] = (topic.domain, None, 1)
-        rows[topic_id] = (topic.name, topic.domain, 2)
-        rows.update({f"{topic_id}/{thing.name}": (thing.name, topic_id, 3) for thing in topic.things})
-    ordered = sorted(rows.items(), key=lambda item: (item[1][2], item[0]))
-    return pa.table(
-        {
-            "interest_id": pa.array([identity for identity, _ in ordered], pa.string()),
-            "name": pa.array([row[0] for _, row in ordered], pa.string()),
-            "parent_id": pa.array([row[1] for _, row in ordered], pa.string()),
-            "level": pa.array([row[2] for _, row in ordered], pa.int64()),
-        }
-    )
+def _blank(text_NS: IntArray, state_N: npt.NDArray[np.int8], generic_N: IntArray) -> None:
+    """Take out what is missing and put in what is generic."""
+    text_NS[state_N != NORMAL] = np.where(state_N[state_N != NORMAL, None] == WRONG, text_NS[state_N != NORMAL], ABSENT)
+    text_NS[:, 0] = np.where(state_N == GENERIC, generic_N, text_NS[:, 0])
 
 
-def _population(
-    rng: np.random.Generator, entity_type: str, number: int, space: LatentSpace, things: FloatArray
-) -> Population:
-    concepts = draw_concepts(rng, number, thing_probabilities=things, attribute_rate=0.7)
-    width = len(str(number - 1))
-    ids = [f"{entity_type}-{row:0{width}}" for row in range(number)]
-    popularity_N = rng.permutation(zipf(number, _POPULARITY_EXPONENT))
-    return Population(entity_type, ids, concepts, space.vectors(concepts, rng), popularity_N)
-
-
-def _text_columns(
-    rng: np.random.Generator,
-    population: Population,
-    title: Callable[[Concepts, int, np.random.Generator], str],
-    no_title: float = NO_TITLE,
-) -> dict[str, Any]:
-    concepts, rows, text = population.concepts, range(len(population)), pa.string()
-    topic_count = len(LINK_DOMAINS)
-    return {
-        "id": pa.array(population.ids, text),
-        "title": pa.array(_with_holes(rng, [title(concepts, row, rng) for row in rows], no_title), text),
-        "description": pa.array(
-            _with_holes(rng, [description(concepts, row, rng) for row in rows], NO_DESCRIPTION), text
-        ),
-        "caption": pa.array(_with_holes(rng, [caption(concepts, row, rng) for row in rows], NO_CAPTION), text),
-        # two sites in three are about the topic's own, the rest anywhere
-        "link_domain": pa.array(
-            [
-                LINK_DOMAINS[int(concepts.topics[row]) // 4 if rng.random() < 0.67 else int(rng.integers(topic_count))]
-                for row in rows
-            ],
-            text,
-        ),
-        "language": pa.array(["en"] * len(population), text),
-    }
-
-
-def _with_holes(rng: np.random.Generator, texts: Sequence[str], rate: float) -> list[str | None]:
-    missing = rng.random(len(texts)) < rate
-    return [None if hole else text for text, hole in zip(texts, missing, strict=True)]
-
-
-def _maybe_vectors(rng: np.random.Generator, vectors_ND: FloatArray, rate: float) -> pa.FixedSizeListArray:
-    return vector_column(vectors_ND, rng.random(len(vectors_ND)) >= rate)
-
-
-def _attribute_of(concepts: Concepts, row: int, kind: str) -> str | None:
-    for index in concepts.attributes[row]:
-        if index >= 0 and ATTRIBUTES[index].kind == kind:
-            return ATTRIBUTES[index].words[0]
-    return None
+def _null_where(texts: pa.Array, missing_N: npt.NDArray[np.bool_]) -> pa.Array:
+    return pc.if_else(pa.array(missing_N), pa.scalar(None, pa.string()), texts)

@@ -1,75 +1,56 @@
-"""Make a dataset folder of a simulated world, with the truth about it in a folder of its own."""
+"""Make a dataset folder of a simulated world."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import TimeSplit
 from omnifeat.errors import SettingError
-from omnifeat.simulator.behaviour import START, attach_lists, make_boards, make_engagements, make_judgments
-from omnifeat.simulator.concepts import LatentSpace
-from omnifeat.simulator.entities import (
-    Population,
-    Projections,
-    interests_table,
-    make_pins,
-    make_products,
-    make_queries,
-    thing_probabilities,
-    vector_column,
+from omnifeat.simulator import rates
+from omnifeat.simulator.boards import Saves, make_boards, make_saves
+from omnifeat.simulator.concepts import FloatArray, LatentSpace, draw_things
+from omnifeat.simulator.entities import Entities, Eyes, make_entities
+from omnifeat.simulator.evidence import START, Lists, most_frequent
+from omnifeat.simulator.graph import graph_vectors
+from omnifeat.simulator.judgments import make_judgments
+from omnifeat.simulator.phrasebook import phrasebook
+from omnifeat.simulator.queries import Queries, interests_table, make_queries, queries_table, words_by_query
+from omnifeat.simulator.rates import SCALES, Scale
+from omnifeat.simulator.search import Candidates, find_candidates, related_queries
+from omnifeat.simulator.sessions import Engagements, make_surfaces, simulate_sessions
+from omnifeat.simulator.tables import (
+    Names,
+    board_tables,
+    catalogue_parts,
+    engagement_parts,
+    impressions_table,
+    judgments_table,
 )
-from omnifeat.simulator.impressions import make_impressions
+from omnifeat.simulator.truth import TRUTH_FOLDER, write_truth
 
-__all__ = ["SCALES", "Scale", "SimulationResult", "World", "make_world", "simulate"]
+__all__ = ["SCALES", "STEPS", "Scale", "SimulationResult", "simulate", "world_split"]
 
-TRUTH_FOLDER = "truth"
 _STREAMS = (
-    "space", "things", "projections", "pins", "products", "queries", "engagements", "boards", "impressions",
-    "judgments",
+    "space", "things", "eyes", "pins", "products", "queries", "words", "pin candidates", "product candidates",
+    "related", "sessions", "boards", "saves", "pin table", "product table", "judgments",
 )  # fmt: skip
-_DEVELOPMENT_FROM_DAY, _TEST_FROM_DAY, _GAP_DAYS = 68, 79, 2
+_DAY = 86_400
+STEPS = (
+    "pins, products and queries", "candidates", "searches", "boards", "graph vectors", "the catalogue", "the truth",
+)  # fmt: skip
+_EARLY = (rates.DEVELOPMENT_FROM_DAY - rates.GAP_DAYS) * _DAY  # the training part ends here
 
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """How many of each thing a world has."""
-
-    pins: int
-    products: int
-    queries: int
-    boards: int
-    saves: int
-    engagements: int
-    requests: int
-    judged_queries: int
-    users: int
-
-
-SCALES: dict[str, Scale] = {
-    "tiny": Scale(
-        pins=400, products=150, queries=200, boards=60, saves=1_200, engagements=6_000, requests=300,
-        judged_queries=40, users=100,
-    ),
-    "small": Scale(
-        pins=8_000, products=3_000, queries=3_000, boards=1_000, saves=24_000, engagements=80_000, requests=4_000,
-        judged_queries=250, users=2_000,
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class World:
-    """The tables of a dataset folder, and the tables that only the simulator knows."""
-
-    tables: dict[str, pa.Table]
-    truth: dict[str, pa.Table]
-    split: TimeSplit
+Report = Callable[[str], None]
+Streams = dict[str, np.random.Generator]
+Vectors = tuple[FloatArray, npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -81,16 +62,44 @@ class SimulationResult:
     notes: list[str]
 
 
-def simulate(out: str | Path, *, scale: str = "small", seed: int = 0, overwrite: bool = False) -> SimulationResult:
-    """Write a simulated dataset folder; the same scale and seed give the same bytes.
+@dataclass(frozen=True)
+class _Found:
+    """What the engine has and finds: words of entities and queries, candidates of pins, products, related queries."""
 
-    Beside the tables stands a folder `truth/` with the latent vectors and true grades. It is for checking results
-    and for measuring the simulator; nothing that trains may read it.
+    pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    typed: npt.NDArray[np.int64]
+    candidates: tuple[Candidates, Candidates, Candidates]
+
+
+def simulate(
+    out: str | Path,
+    *,
+    scale: str = "small",
+    seed: int = 0,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: Report = lambda step: None,
+) -> SimulationResult:
+    """Write a simulated dataset folder; the same scale and seed give the same bytes, with any number of threads.
+
+    Beside the tables stands a folder `truth/` with latent vectors, true grades and the state of every text. It is for
+    checking results and for measuring the simulator; nothing that trains may read it.
+
+    Parameters
+    ----------
+    out
+        Folder to make.
+    scale
+        A key of `SCALES`.
+    threads
+        Threads of the engine and of the sessions; as many as there are cores if None.
+    progress
+        Called with the name of each of `STEPS` as it begins.
 
     Raises
     ------
     SettingError
-        For a scale that does not exist or a negative seed.
+        For a scale that does not exist, a negative seed, or threads below 1.
     OutputError
         Where `out` cannot be written.
     """
@@ -98,100 +107,125 @@ def simulate(out: str | Path, *, scale: str = "small", seed: int = 0, overwrite:
         raise SettingError(f"Unknown scale '{scale}'; choose one of: {', '.join(SCALES)}.")
     if seed < 0:
         raise SettingError(f"The seed must not be negative, but is {seed}.")
-    world = make_world(SCALES[scale], seed)
+    if threads is not None and threads < 1:
+        raise SettingError(f"The number of threads must be 1 or more, but is {threads}.")
     notes = [
         f"A simulated world of scale '{scale}': invented pins, products, queries and people.",
-        "Image embeddings, pinsage and itemsage are noisy rotations of latent vectors, from no graph and no image.",
-        "engaged_queries, board_titles and f_popularity come from the training part of the time split alone.",
+        "engaged_queries, board_titles, pinsage and itemsage come from before the development part of the split alone.",
         f"The folder {TRUTH_FOLDER}/ holds what the world knows of itself; nothing that trains reads it.",
     ]
     info = DatasetInfo(
         name=f"simulated-{scale}", source="omnifeat simulate", licence="Apache-2.0", created_by="omnifeat simulate",
-        seed=seed, split=world.split, notes=notes,
+        seed=seed, split=world_split(), notes=notes,
     )  # fmt: skip
-    with DatasetWriter(out, info, overwrite=overwrite) as writer:
-        for name, table in world.tables.items():
-            writer.write(name, table)
-        folder = writer.folder / TRUTH_FOLDER
-        folder.mkdir()
-        for name, table in world.truth.items():
-            pq.write_table(table, folder / f"{name}.parquet")
-    return SimulationResult(Path(out), {name: table.num_rows for name, table in world.tables.items()}, notes)
+    # another number of BLAS threads gives other last digits
+    with DatasetWriter(out, info, overwrite=overwrite) as writer, threadpool_limits(limits=1):
+        _write_world(writer, SCALES[scale], seed, threads or _cores(), progress)
+    return SimulationResult(Path(out), writer.counts, notes)
 
 
-def make_world(scale: Scale, seed: int) -> World:
-    """Make all tables in memory.
-
-    Each part draws from a random stream of its own, so that a change in one leaves the draws of the others alone.
-    """
-    seeds = np.random.SeedSequence(seed).spawn(len(_STREAMS))
-    streams = dict(zip(_STREAMS, map(np.random.default_rng, seeds), strict=True))
-    space = LatentSpace(streams["space"])
-    things = thing_probabilities(streams["things"])
-    projections = Projections(streams["projections"])
-    pins = make_pins(streams["pins"], scale.pins, space, projections, things)
-    products = make_products(streams["products"], scale.products, space, projections, things)
-    queries = make_queries(streams["queries"], scale.queries, space, things)
-    populations = {"pin": pins.population, "product": products.population, "query": queries.population}
-    catalogue = [pins.population, products.population]
-
-    engagements = make_engagements(
-        streams["engagements"], scale.engagements, queries.population, populations, scale.users
-    )
-    boards, saves = make_boards(streams["boards"], scale.boards, scale.saves, space, things, catalogue)
-    split = TimeSplit(
+def world_split() -> TimeSplit:
+    """The split by time that every world has."""
+    return TimeSplit(
         column="timestamp",
-        development_from=START + timedelta(days=_DEVELOPMENT_FROM_DAY),
-        test_from=START + timedelta(days=_TEST_FROM_DAY),
-        gap_days=_GAP_DAYS,
+        development_from=START + timedelta(days=rates.DEVELOPMENT_FROM_DAY),
+        test_from=START + timedelta(days=rates.TEST_FROM_DAY),
+        gap_days=rates.GAP_DAYS,
     )
-    # what the encoders read of behaviour ends where training ends
-    engagements_before = _training_part(engagements, split)
-    saves_before = _training_part(saves, split)
-    judgments, true_grades = make_judgments(streams["judgments"], scale.judged_queries, queries.population, catalogue)
-    tables = {
-        "pins": attach_lists(pins.table, "pin", engagements_before, saves_before, boards),
-        "products": attach_lists(products.table, "product", engagements_before, saves_before, boards),
-        "queries": queries.table,
-        "engagements": engagements,
-        "boards": boards,
-        "saves": saves,
-        "judgments": judgments,
-        "impressions": make_impressions(
-            streams["impressions"], scale.requests, queries.population, [pins, products], engagements_before
-        ),
-        "interests": interests_table(),
-        "query_interests": _query_interests(queries.table),
-    }
-    truth = {f"{kind}_latent": _latent_table(population) for kind, population in populations.items()}
-    return World(tables, truth | {"grades": true_grades}, split)
 
 
-def _training_part(table: pa.Table, split: TimeSplit) -> pa.Table:
-    return table.filter(pc.equal(split.assign(table), "train"))
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _latent_table(population: Population) -> pa.Table:
-    return pa.table(
-        {
-            "id": pa.array(population.ids, pa.string()),
-            "topic": pa.array(population.concepts.topics, pa.int64()),
-            "thing": pa.array(population.concepts.things, pa.int64()),
-            "popularity": pa.array(population.popularity, pa.float64()),
-            "latent": vector_column(population.latent),
+def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, progress: Report) -> None:
+    # each part draws from a stream of its own, so that a change in one leaves the draws of the others alone
+    seeds = np.random.SeedSequence(seed).spawn(len(_STREAMS))
+    streams: Streams = dict(zip(_STREAMS, map(np.random.default_rng, seeds), strict=True))
+    progress("pins, products and queries")
+    space, things, eyes = LatentSpace(streams["space"]), draw_things(streams["things"]), Eyes(streams["eyes"])
+    pins = make_entities(streams["pins"], "pin", scale.pins, space, things)
+    products = make_entities(streams["products"], "product", scale.products, space, things)
+    queries = make_queries(streams["queries"], scale.queries, space, things)
+    entities = (pins, products)
+    names = Names(pins, products, queries)
+    progress("candidates")
+    found = _search(streams, queries, entities, threads)
+    progress("searches")
+    surfaces = make_surfaces(queries, entities, found.candidates)
+    engagements, shown, sessions = simulate_sessions(
+        streams["sessions"], scale.engagements, scale.requests, queries, surfaces, scale.users, threads
+    )
+    del surfaces
+    writer.write("engagements", engagement_parts(engagements, names))
+    impressions = impressions_table(shown, queries, entities, engagements, found.typed, found.pairs, names)
+    writer.write("impressions", impressions)
+    judgments = make_judgments(streams["judgments"], scale.judged_queries, queries, entities, found.candidates[:2])
+    writer.write("judgments", judgments_table(judgments, queries, names))
+    del found, shown, impressions
+    early = engagements.take(np.flatnonzero(engagements.seconds < _EARLY))
+    del engagements
+    progress("boards")
+    boards = make_boards(streams["boards"], scale.boards, things)
+    saves = make_saves(streams["saves"], scale.saves, boards, entities)
+    board_table, save_parts = board_tables(boards, saves, names)
+    writer.write("boards", board_table)
+    writer.write("saves", save_parts)
+    progress("graph vectors")
+    early_saves = saves.take(np.flatnonzero(saves.seconds < _EARLY))
+    sage = _pinsage(early_saves, entities, len(boards), seed)
+    item_rows = early.kind == 1
+    item = graph_vectors(early.entity[item_rows], early.query[item_rows], (len(products), len(queries)), seed)
+    progress("the catalogue")
+    for kind, one in enumerate(entities):
+        lists = {
+            "board_titles": _titles(early_saves, kind, len(one), boards.titles),
+            "engaged_queries": _queries(early, kind, len(one), queries.texts),
         }
-    )
+        vectors = {"pinsage": sage[kind]} | ({"itemsage": item} if kind else {})
+        parts = catalogue_parts(streams[f"{one.entity_type} table"], one, space, eyes, lists, vectors)
+        writer.write(f"{one.entity_type}s", parts)
+    query_table, query_interests = queries_table(queries)
+    writer.write("queries", query_table)
+    writer.write("interests", interests_table())
+    writer.write("query_interests", query_interests)
+    progress("the truth")
+    write_truth(writer.folder / TRUTH_FOLDER, scale, entities, queries, boards, judgments, names, sessions)
 
 
-def _query_interests(queries: pa.Table) -> pa.Table:
-    rows = [
-        (query, interest)
-        for query, interests in zip(queries["query"].to_pylist(), queries["interests"].to_pylist(), strict=True)
-        for interest in interests
-    ]
-    return pa.table(
-        {
-            "query": pa.array([query for query, _ in rows], pa.string()),
-            "interest_id": pa.array([interest for _, interest in rows], pa.string()),
-        }
-    )
+def _search(streams: Streams, queries: Queries, entities: tuple[Entities, Entities], threads: int) -> _Found:
+    offsets, words, weights, typed = words_by_query(queries, streams["words"])
+    pairs = tuple(phrasebook().word_pairs([one.title, one.description]) for one in entities)
+    sizes = ((rates.MATCHED_PINS, rates.BROWSED_PINS), (rates.MATCHED_PRODUCTS, rates.BROWSED_PRODUCTS))
+    candidates = [
+        find_candidates(
+            streams[f"{one.entity_type} candidates"], queries, (offsets, words, weights), one, pairs[kind],
+            matched=sizes[kind][0], browsed=sizes[kind][1], threads=threads,
+        )
+        for kind, one in enumerate(entities)
+    ]  # fmt: skip
+    related = related_queries(streams["related"], queries, rates.RELATED_QUERIES)
+    return _Found((pairs[0], pairs[1]), typed, (candidates[0], candidates[1], related))
+
+
+def _pinsage(saves: Saves, entities: tuple[Entities, Entities], boards: int, seed: int) -> tuple[Vectors, Vectors]:
+    """PinSage of pins and of products: one graph of both, as boards hold both."""
+    rows = saves.entity + np.where(saves.kind == 1, len(entities[0]), 0)
+    vectors, present = graph_vectors(rows, saves.board, (sum(map(len, entities)), boards), seed)
+    pins = len(entities[0])
+    return (vectors[:pins], present[:pins]), (vectors[pins:], present[pins:])
+
+
+def _titles(saves: Saves, kind: int, number: int, titles: pa.Array) -> tuple[Lists, pa.Array]:
+    """The most frequent titles, distinct: many boards have the same."""
+    encoded = titles.dictionary_encode()
+    rows = saves.kind == kind
+    codes = encoded.indices.to_numpy()[saves.board[rows]]
+    return most_frequent(
+        saves.entity[rows], codes, number, len(encoded.dictionary), rates.KEPT_BOARD_TITLES
+    ), encoded.dictionary
+
+
+def _queries(early: Engagements, kind: int, number: int, texts: pa.Array) -> tuple[Lists, pa.Array]:
+    rows = early.kind == kind
+    return most_frequent(early.entity[rows], early.query[rows], number, len(texts), rates.KEPT_ENGAGED_QUERIES), texts

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.compiled import compiled
 from omnifeat.errors import SettingError
-from omnifeat.text.compiled import compiled
 
 __all__ = ["TokenBags", "gather_bags"]
 

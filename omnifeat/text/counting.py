@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.compiled import compiled
 from omnifeat.errors import SettingError
-from omnifeat.text.compiled import compiled
 
 __all__ = ["HashCounter"]
 

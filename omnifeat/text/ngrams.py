@@ -16,6 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.compiled import compiled
 from omnifeat.text.codepoints import (
     CLASS_SHIFT,
     IGNORED,
@@ -28,7 +29,6 @@ from omnifeat.text.codepoints import (
     UNSTABLE,
     WORD,
 )
-from omnifeat.text.compiled import compiled
 
 __all__ = ["BOUNDARY", "hash_strings", "inspect_strings", "read_strings"]
 

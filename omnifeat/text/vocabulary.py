@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from omnifeat.text.compiled import compiled
+from omnifeat.compiled import compiled
 
 __all__ = ["Vocabulary", "look_up"]
 

@@ -1,4 +1,4 @@
-"""The numba settings that every compiled loop of this package shares."""
+"""The numba settings that every compiled loop shares."""
 
 from collections.abc import Callable
 from typing import TypeVar

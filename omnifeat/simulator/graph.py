@@ -1,0 +1,62 @@
+"""PinSage and ItemSage of the world, computed as a real system could: from who was saved with whom, and found by what.
+
+No latent vector is read. The counts of the early part of the saves (entities and boards) and of the log (products and
+queries) become positive pointwise mutual information, and a truncated singular value decomposition its vectors. What
+has no early count has no vector.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.decomposition import TruncatedSVD
+from threadpoolctl import threadpool_limits
+
+from omnifeat.simulator.concepts import FloatArray
+from omnifeat.simulator.rates import GRAPH_WIDTH
+
+__all__ = ["graph_vectors", "ppmi"]
+
+_CONTEXT_SMOOTHING = 0.75  # power of the column counts: rare boards would make what is in them too alike
+_POWER_ITERATIONS = 3
+
+
+def ppmi(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], shape: tuple[int, int]) -> sp.csr_matrix:
+    """Positive pointwise mutual information of rows and columns from their co-occurrences, float32.
+
+    `max(0, log(p(r, c) / (p(r) p'(c))))` with `p'(c)` proportional to the column's count to the power 3/4.
+    """
+    counts = sp.csr_matrix((np.ones(len(rows), np.float64), (rows, columns)), shape=shape)
+    counts.sum_duplicates()
+    row_share = np.asarray(counts.sum(axis=1)).ravel() / counts.sum()
+    smoothed = np.asarray(counts.sum(axis=0)).ravel() ** _CONTEXT_SMOOTHING
+    column_share = smoothed / smoothed.sum()
+    owner = np.repeat(np.arange(shape[0]), np.diff(counts.indptr))
+    information = np.log(counts.data / counts.sum() / (row_share[owner] * column_share[counts.indices]))
+    counts.data = np.maximum(information, 0)
+    counts.eliminate_zeros()
+    return counts.astype(np.float32)
+
+
+def graph_vectors(
+    rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], shape: tuple[int, int], seed: int
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Unit vectors (rows, GRAPH_WIDTH) of the rows of a bipartite graph, and which rows have one.
+
+    `U sqrt(S)` of the decomposition. Only rows with a count take part, so that a million empty ones cost nothing.
+    """
+    vectors = np.zeros((shape[0], GRAPH_WIDTH), np.float32)
+    used, compact = np.unique(rows, return_inverse=True)
+    information = ppmi(compact, columns, (len(used), shape[1]))
+    svd = TruncatedSVD(
+        min(GRAPH_WIDTH, *(side - 1 for side in information.shape)), n_iter=_POWER_ITERATIONS, random_state=seed
+    )
+    # another number of BLAS threads gives other last digits
+    with threadpool_limits(limits=1):
+        found = svd.fit_transform(information)
+    found = found / np.sqrt(np.maximum(svd.singular_values_, 1e-9)).astype(found.dtype)
+    norms = np.sqrt(np.einsum("nd,nd->n", found, found))
+    there = norms > 1e-6
+    vectors[used[there], : found.shape[1]] = found[there] / norms[there, None]
+    present = np.zeros(shape[0], np.bool_)
+    present[used[there]] = True
+    return vectors, present

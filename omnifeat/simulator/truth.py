@@ -1,0 +1,93 @@
+"""What the world knows of itself, for the folder `truth/`: to check results and measure the world, never to train."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omnifeat.simulator import rates
+from omnifeat.simulator.boards import Boards
+from omnifeat.simulator.concepts import Concepts, FloatArray
+from omnifeat.simulator.entities import Entities, entity_ids, vector_lists
+from omnifeat.simulator.judgments import Judgments
+from omnifeat.simulator.queries import Queries
+from omnifeat.simulator.tables import Names
+
+__all__ = ["TRUTH_FOLDER", "write_truth"]
+
+TRUTH_FOLDER = "truth"
+_STATES = pa.array(["normal", "missing", "generic", "wrong"])
+_BOARD_STATES = pa.array(["normal", "generic", "wrong"])
+
+
+def write_truth(
+    folder: Path,
+    scale: rates.Scale,
+    entities: tuple[Entities, Entities],
+    queries: Queries,
+    boards: Boards,
+    judgments: Judgments,
+    names: Names,
+    sessions: int,
+) -> None:
+    """Write the truth as Parquet tables, and the scale and every rate as `rates.json`."""
+    folder.mkdir()
+    for one in entities:
+        own = {
+            "title_state": _STATES.take(pa.array(one.title_state)),
+            "description_state": _STATES.take(pa.array(one.description_state)),
+            "attractive": pa.array(one.attractive),
+            "born_seconds": pa.array(one.born),
+            "popularity": pa.array(one.popularity),
+        }
+        ids = entity_ids(one.entity_type, len(one))
+        _write_latent(folder / f"{one.entity_type}_latent.parquet", ids, one.concepts, one.latent, own)
+    own = {
+        "meant": queries.meant,
+        "misspelled": pa.array(queries.misspelled),
+        "popularity": pa.array(queries.popularity),
+    }
+    _write_latent(folder / "query_latent.parquet", queries.texts, queries.concepts, queries.latent, own)
+    board_ids = pa.array([f"board-{row}" for row in range(len(boards))], pa.string())
+    themes = {"id": board_ids, **_nodes(boards.themes), "title_state": _BOARD_STATES.take(pa.array(boards.title_state))}
+    pq.write_table(pa.table(themes), folder / "boards.parquet")
+    grades = {
+        "query": names.queries.take(pa.array(judgments.query)),
+        "entity_id": names.ids(judgments.kind, judgments.entity),
+        "entity_type": names.types(judgments.kind),
+        "grade": pa.array(judgments.grade.astype(np.float64)),
+        "cosine": pa.array(judgments.cosine),
+    }
+    pq.write_table(pa.table(grades), folder / "grades.parquet")
+    said = {name: value for name, value in vars(rates).items() if name.isupper() and name != "SCALES"}
+    content = {"scale": asdict(scale), "sessions": sessions, "rates": said}
+    (folder / "rates.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_latent(
+    path: Path, ids: pa.Array, concepts: Concepts, latent: FloatArray, own: dict[str, pa.Array], part: int = 65_536
+) -> None:
+    nodes = _nodes(concepts)
+    writer: pq.ParquetWriter | None = None
+    try:
+        for start in range(0, len(ids), part):
+            rows = slice(start, start + part)
+            columns = {name: array[rows] for name, array in {"id": ids, **nodes, **own}.items()}
+            table = pa.table(columns | {"latent": vector_lists(latent[rows])})
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _nodes(concepts: Concepts) -> dict[str, pa.Array]:
+    return {
+        "domain": pa.array(concepts.domains),
+        "topic": pa.array(concepts.topics),
+        "thing": pa.array(concepts.things),
+        "leaf": pa.array(concepts.leaves),
+    }
