@@ -4,9 +4,9 @@
 
 EMOJIBASE_DIR is the npm package `emojibase-data`; E5_DIR a Hugging Face folder of multilingual-e5-small. Imports the
 data, trains with the pretrained encoder as the query side and from scratch, measures test Recall@10 of both beside
-token-based rows and the untrained encoder, and of a ranker over the featurized columns. The ranker is trained on the
-development part: a training query stands among its own entities' engaged queries, so its features are not those of a
-query that was never seen. Every step is an `omnifeat` command but the choice of candidates.
+token-based rows and the untrained encoder, and of a ranker over the first one's featurized columns. The ranker is
+trained on the development part: a training query stands among its own entities' engaged queries, so its features are
+not those of a query that was never seen. Every step is an `omnifeat` command but the choice of candidates.
 """
 
 import argparse
@@ -75,11 +75,15 @@ def query_vectors(encoder: Path, out: Path) -> Path:
     return out / f"queries_{encoder.name}.parquet"
 
 
-def ranker_run(data: Path, encoder: Path, out: Path) -> Path:
-    """Candidates -> cosine columns -> ranker, trained on development, applied to test."""
+def embed_queries(data: Path, encoder: Path, out: Path) -> None:
     vectors = query_vectors(encoder, out)
     if not vectors.exists():
         omnifeat(f"embed --encoder {encoder} --queries {data / 'queries.parquet'} -o {vectors}")
+
+
+def ranker_run(data: Path, encoder: Path, out: Path) -> Path:
+    """Candidates -> cosine columns -> ranker, trained on development, applied to test."""
+    vectors = query_vectors(encoder, out)
     for part in ("development", "test"):
         candidates(data, encoder, vectors, part, out / f"{part}_pairs.parquet")
         omnifeat(
@@ -121,17 +125,18 @@ def main() -> None:
                 f"--epochs {arguments.epochs} --seed {arguments.seed}",
                 *(["--prefix", "query: "] if pretrained else []),
             )
-        run = ranker_run(data, out / name, out)
+        embed_queries(data, out / name, out)
+        run = ranker_run(data, out / name, out) if pretrained else None
         rows = ["random", "bm25-words", "bm25-trigrams", "tfidf"]
         rows += ["pretrained", "pretrained-engaged"] if pretrained else []
         rows += ["learned-engaged", "learned+learned-engaged"]
         untrained = ["--pretrained", str(arguments.e5), "--pretrained-prefix", "query: "] if pretrained else []
         omnifeat(
             f"evaluate recall {data} --encoder {out / name} --embeddings {query_vectors(out / name, out)} "
-            f"--baselines {','.join(rows)} --run {run} "
-            "--run-columns score --reference learned,learned-engaged --by language --groups en,en-gb,fr,de "
+            f"--baselines {','.join(rows)} --reference learned,learned-engaged --by language --groups en,en-gb,fr,de "
             f"-o {out / f'recall_{name}'} --overwrite",
             *untrained,
+            *(["--run", str(run), "--run-columns", "score"] if run is not None else []),
         )
 
 
