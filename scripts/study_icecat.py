@@ -90,7 +90,8 @@ def main() -> None:
         model += ["--set", setting]
     schedule = ["--batch-size", "512", "--learning-rate", "5e-4", "--epochs", arguments.epochs]
     schedule += ["--random-negatives", "2", "--seed", arguments.seed]
-    omnifeat("train", str(data), "--preset", "small", "-o", str(trained), *model, *schedule, "--overwrite")
+    if not trained.exists():  # what is there is kept, so that a study can be taken up again
+        omnifeat("train", str(data), "--preset", "small", "-o", str(trained), *model, *schedule, "--overwrite")
 
     lexical, cosines, features = (out / f"{name}.parquet" for name in ("lexical", "cosines", "features"))
     omnifeat("rank", "features", str(data), "-o", str(lexical), "--overwrite")
