@@ -5,8 +5,8 @@ A title of an entity is held out
 - if boards of that title hold the entity, each of them by saves from the start of the development part on alone; or
 - if no board of that title holds it, and all boards of that title that have saves have them from then on alone.
 
-A title that no board bears, or whose saves bear no times, tells nothing. Titles are compared as the hash split compares
-texts, since an enrichment may have changed their case or width. Other splits say nothing of saves.
+A title that no board bears, or whose saves bear no times, tells nothing. Titles are compared by their words: an
+enrichment that takes near-duplicates for one shows them as most boards write them. Other splits say nothing of saves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.problems import Problem, ProblemList
 from omnifeat.data.relations import IdStore
 from omnifeat.data.schema import ENTITY_TABLES
-from omnifeat.data.splits import HashSplit, TimeSplit, split_key
+from omnifeat.data.splits import HashSplit, TimeSplit
+from omnifeat.data.title_words import title_key
 
 __all__ = ["add_board_title_leaks"]
 
@@ -101,5 +102,5 @@ def _store_titles(dataset: Dataset, store: IdStore, table: str) -> None:
 
 def _keys(texts: pa.Array) -> pa.Array:
     encoded = texts.dictionary_encode()
-    keys = pa.array([None if text is None else split_key(text) for text in encoded.dictionary.to_pylist()], pa.string())
+    keys = pa.array([None if text is None else title_key(text) for text in encoded.dictionary.to_pylist()], pa.string())
     return keys.take(encoded.indices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from omnifeat.data.splits import split_key
+from omnifeat.data.title_words import title_words
 
 __all__ = ["GENERIC_WORDS", "Title", "read_title"]
 
@@ -22,7 +22,6 @@ _GENERIC = """
 """
 # A title of these alone says nothing about what is on the board. Beside words that do say something they do no harm.
 GENERIC_WORDS = frozenset(_GENERIC.split())
-_MARK_OF_EMOJI = "\u20e3"
 
 
 @dataclass(frozen=True)
@@ -48,26 +47,13 @@ def read_title(title: str | None) -> Title | None:
     """Read a title; None for noise.
 
     Noise is a title that is missing, without any letter (emoji, numbers or signs alone), or made of `GENERIC_WORDS`,
-    single letters of the Latin alphabet and numbers alone. Words are runs of letters, numbers and marks; all else
-    (emoji, punctuation) parts them.
+    single letters of the Latin alphabet and numbers alone.
     """
     text = " ".join((title or "").split())
-    words = sorted(set(_words(split_key(text))))
+    words = title_words(text)
     if not any(_says_something(word) for word in words):
         return None
     return Title(text, " ".join(words), tuple(words))
-
-
-def _words(text: str) -> list[str]:
-    plain = "".join(sign if _in_word(sign) else " " for sign in text.replace("'", "").replace("\u2019", ""))
-    # a mark that stands alone was an emoji's
-    return [word for word in plain.split() if any(sign.isalnum() for sign in word)]
-
-
-def _in_word(sign: str) -> bool:
-    if sign == _MARK_OF_EMOJI or "\ufe00" <= sign <= "\ufe0f" or "\U000e0100" <= sign <= "\U000e01ef":
-        return False  # marks by their category, but signs that choose how an emoji looks
-    return unicodedata.category(sign)[0] in "LNM"
 
 
 def _says_something(word: str) -> bool:
