@@ -1,8 +1,8 @@
-"""A table with one column filled in, batch by batch."""
+"""A table with a column filled in, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -13,16 +13,18 @@ __all__ = ["filled_batches"]
 
 
 def filled_batches(
-    dataset: Dataset, table: str, column: str, fill: Callable[[pa.RecordBatch], pa.Array], made: Provenance
+    dataset: Dataset, table: str, filled: Sequence[str], fill: Callable[[pa.RecordBatch], pa.Array], made: Provenance
 ) -> Iterator[pa.RecordBatch]:
-    """The table's batches with a column replaced or added, which records what it was made from.
+    """The table's batches with columns replaced or added, all of the same values; they record what they were made from.
 
     Parameters
     ----------
     fill
-        Gives the column's values for a batch; called with the batches in order.
+        Gives the values for a batch; called with the batches in order.
     """
     for batch in dataset.batches(table):
-        columns = {name: batch.column(name) for name in batch.schema.names} | {column: fill(batch)}
+        columns = {name: batch.column(name) for name in batch.schema.names} | dict.fromkeys(filled, fill(batch))
         plain = pa.schema([(name, item.type) for name, item in columns.items()], metadata=batch.schema.metadata)
-        yield pa.RecordBatch.from_arrays(list(columns.values()), schema=with_provenance(plain, {column: made}))
+        yield pa.RecordBatch.from_arrays(
+            list(columns.values()), schema=with_provenance(plain, dict.fromkeys(filled, made))
+        )

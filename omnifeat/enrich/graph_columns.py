@@ -97,6 +97,8 @@ def enrich_graph(
 ) -> GraphResult:
     """Write a dataset folder with `pinsage` of pins and `itemsage` of products filled from the boards.
 
+    Products that have a column `pinsage` too get the same vectors there, since all are of one space.
+
     The board vectors stand in `graph_boards.parquet` beside the tables, and the columns record up to when saves went
     in, for `omnifeat validate --leaks`.
 
@@ -122,8 +124,10 @@ def enrich_graph(
     tables = [table for table in COLUMNS if dataset.has(table)]
     if not tables:
         raise DataError(f"{dataset.path} has neither pins nor products: add one of the tables")
+    columns = {table: _columns(dataset, table) for table in tables}
     for table in tables:
-        _refuse_vectors(dataset, table, COLUMNS[table][1], replace)
+        for column in columns[table]:
+            _refuse_vectors(dataset, table, column, replace)
     earlier = None if boards_from is None else _read_boards(boards_from)
     with SqlStore.open(memory_limit, threads) as store:
         last, undated = _store_saves(dataset, store, settings, advance)
@@ -145,13 +149,18 @@ def enrich_graph(
         replaced = {*tables, "graph_boards"}
         with enriched_dataset(dataset, out, info, replaced=replaced, overwrite=overwrite) as writer:
             for table in tables:
-                kind, column = COLUMNS[table]
-                place = _Placer(store, kind, boards)
-                writer.write(table, filled_batches(dataset, table, column, place, made))
+                place = _Placer(store, COLUMNS[table][0], boards)
+                writer.write(table, filled_batches(dataset, table, columns[table], place, made))
                 with_vector[table], without[table] = place.with_vector, place.without
             _write_boards(writer.folder / BOARDS_FILE, boards, made)
         saves = int(store.run("SELECT coalesce(sum(n), 0) FROM edges")[0][0])
     return GraphResult(Path(out), saves, len(boards.ids), fitted, with_vector, without)
+
+
+def _columns(dataset: Dataset, table: str) -> list[str]:
+    """The table's column, and `pinsage` of products that have one: it must stay in the space of the pins'."""
+    own = COLUMNS[table][1]
+    return list(dict.fromkeys([own, *(["pinsage"] if dataset.has_column(table, "pinsage") else [])]))
 
 
 def _refuse_vectors(dataset: Dataset, table: str, column: str, replace: bool) -> None:

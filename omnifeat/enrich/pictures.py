@@ -184,7 +184,7 @@ def fill_from_pictures(
             )
         for table in chosen:
             results = _Results(encoder, table, _parts(dataset, table, column.name, redo), column, redo, result)
-            writer.write(table, filled_batches(dataset, table, column.name, results, made))
+            writer.write(table, filled_batches(dataset, table, [column.name], results, made))
             result.empty[table] -= sum(row[0] == table for row in result.broken)
         if result.broken:
             _write_broken(writer.folder / broken_name, result.broken)

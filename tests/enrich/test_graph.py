@@ -94,6 +94,21 @@ def test_themes_come_apart(tmp_path: Path) -> None:
     assert validate(tmp_path / "out", check_leaks=True).ok
 
 
+def test_vectors_of_products_beside_those_of_pins_stay_in_their_space(tmp_path: Path) -> None:
+    plain = Dataset.open(write(tmp_path / "plain", themes()))
+    old = pa.array([[1.0, 0.0, 0.0]] * plain.count("products"), pa.list_(pa.float32(), 3))
+    with DatasetWriter(tmp_path / "data", plain.info) as writer:
+        for table in plain.tables():
+            rows = plain.read(table)
+            writer.write(table, rows.append_column("pinsage", old) if table == "products" else rows)
+    data = Dataset.open(tmp_path / "data")
+    with pytest.raises(DataError, match=r"products\.parquet has vectors in 'pinsage' already"):
+        enrich_graph(data, tmp_path / "out", GraphSettings(width=2))
+    enrich_graph(data, tmp_path / "out", GraphSettings(width=2), replace=True)
+    products = Dataset.open(tmp_path / "out").read("products")
+    assert products["pinsage"].to_pylist() == products["itemsage"].to_pylist()
+
+
 def test_saves_after_the_training_part_do_not_count(tmp_path: Path) -> None:
     late = [("b1", "p0", START + 9 * DAY), ("b2", "p0", START + 12 * DAY)]  # in the gap, and in the development part
     enrich_graph(Dataset.open(write(tmp_path / "data", themes())), tmp_path / "out", GraphSettings(width=4))
