@@ -107,6 +107,7 @@ class LocalEngine:
             try:
                 # rows come in the order that the SQL asks for, or in none; to keep that of the files costs memory
                 connection.execute("SET preserve_insertion_order = false")
+                connection.execute("SET enable_progress_bar = false")  # it would go to standard output
                 for name, files in tables.items():
                     listed = ", ".join(_quoted(file, pattern=True) for file in files)
                     connection.execute(f"CREATE VIEW {name_in_sql(name)} AS SELECT * FROM read_parquet([{listed}])")

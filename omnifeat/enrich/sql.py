@@ -64,6 +64,7 @@ class SqlStore:
             connection = duckdb.connect(f"{place}/store.duckdb", config=config)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
+                connection.execute("SET enable_progress_bar = false")  # it would go to standard output
                 yield cls(connection)
             finally:
                 connection.close()
