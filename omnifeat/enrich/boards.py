@@ -27,6 +27,7 @@ from omnifeat.data.files import TableWriter
 from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ENTITY_TYPES
 from omnifeat.data.splits import TimeSplit
+from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.engines import Engine
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.lists import write_lists
@@ -118,6 +119,7 @@ def enrich_boards(
     entity_tables(dataset)
     dataset.require("boards", "board_id", "title")
     dataset.require("saves", "board_id", "entity_id", "entity_type")
+    refuse_duplicate_ids(dataset, ("boards", "pins", "products"))
     shown = progress or silent
     with temporary_folder() as folder:
         boards, saves, values = folder / "boards.parquet", folder / "saves.parquet", folder / "titles.parquet"

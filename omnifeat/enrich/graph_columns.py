@@ -20,6 +20,7 @@ from omnifeat.data.locations import PathLike, join
 from omnifeat.data.provenance import Provenance, provenance_in, with_provenance
 from omnifeat.data.schema import TIMESTAMP
 from omnifeat.data.splits import TimeSplit
+from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.data.writing import TableWriter
 from omnifeat.enrich.carry import enriched_dataset
 from omnifeat.enrich.columns import filled_batches
@@ -128,6 +129,7 @@ def enrich_graph(
     for table in tables:
         for column in columns[table]:
             _refuse_vectors(dataset, table, column, replace)
+    refuse_duplicate_ids(dataset)
     earlier = None if boards_from is None else _read_boards(boards_from)
     with SqlStore.open(memory_limit, threads) as store:
         last, undated = _store_saves(dataset, store, settings, advance)

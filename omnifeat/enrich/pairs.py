@@ -34,6 +34,7 @@ from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ENTITY_TABLES, TIMESTAMP
 from omnifeat.data.splits import SPLITS, HashSplit, TimeSplit
 from omnifeat.data.tasks import PAIR_TASKS
+from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.enrich.carry import enriched_dataset
 from omnifeat.enrich.pair_report import PairCounts, write_report
 from omnifeat.enrich.pair_settings import PairSettings, SplitRequest, split_of
@@ -97,6 +98,7 @@ def make_pairs(
     table = dataset.log_table()
     columns = list(dict.fromkeys([*_LOG, "timestamp", chosen.column]))
     dataset.require(table, *columns)
+    refuse_duplicate_ids(dataset)
     has_country = dataset.has_column(table, "country")
     source = _LogSource(dataset, table, chosen, columns, has_country, advance)
     note = "engagements are pairs chosen from log by omnifeat pairs; features are to be counted on log."

@@ -25,6 +25,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import read_table
 from omnifeat.data.locations import PathLike, is_url, join, local_path, locate, one_line
 from omnifeat.data.provenance import Provenance
+from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.data.writing import TableWriter, output_error
 from omnifeat.enrich.carry import enriched_dataset
 from omnifeat.enrich.columns import filled_batches
@@ -161,6 +162,7 @@ def fill_from_pictures(
         raise DataError(
             f"{dataset.path} has no column 'image_path' in {' or '.join(tables)}: add it, with the path of each picture"
         )
+    refuse_duplicate_ids(dataset, chosen)
     target = local_path(out)
     work = target.with_name(f".{target.name}.{column.command}")
     result = PicturesResult(target)

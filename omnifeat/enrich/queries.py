@@ -31,6 +31,7 @@ from omnifeat.data.files import Reader, TableWriter
 from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
+from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.engines import Engine, RefusedRowError, name_in_sql
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.lists import LISTS, write_lists
@@ -173,6 +174,7 @@ def enrich_queries(
     check_out(out, overwrite)
     dataset = Dataset.open(data)
     entity_tables(dataset)
+    refuse_duplicate_ids(dataset)
     parts = log_parts(dataset, logs)
     shown = progress or silent
     with temporary_folder() as folder:
