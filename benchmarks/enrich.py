@@ -10,8 +10,8 @@ queries of each entity:
   it fails under 512MB, for its lists don't spill: it has a limit of its own, `--hand-memory-limit`;
 - `engaged_queries`: the library call behind `omnifeat enrich queries`, hashing of the log, checks and window included;
 - `with as much memory`: the same under the limit that the query by hand has;
-- `first run with a state`, `next run with a state`: the same with a state, first with all files of the log but the
-  last, then with the last one too.
+- `first run with a state`, `a month later`, `a day later`: the same with a state, first with all files of the log but
+  the last two, then with the next one, of a month, then with the last, of a day.
 
 The results are compared, row by row. Time is from the first read to the closed output, imports left out, the best of
 `--repeat` runs that take turns; where other work shares the cores, compare core seconds. Memory is the largest resident
@@ -39,7 +39,7 @@ _DAY_US = 86_400_000_000
 
 
 def write_log(folder: Path, rows: int, entities: int, queries: int, parts: int, seed: int) -> list[Path]:
-    """A log in order of time, in files of equal size."""
+    """A log in order of time, in files of equal size, but for the last, which holds the last day."""
     rng = np.random.default_rng(seed)
     texts = pa.array([f"antique copper bathroom sink number {i}" for i in range(queries)])
     ids = pa.array([f"pin-{i:09d}" for i in range(entities)])
@@ -47,16 +47,17 @@ def write_log(folder: Path, rows: int, entities: int, queries: int, parts: int, 
     types = pa.array(["pin", "product"])
     start = (FIRST_DAY - date(1970, 1, 1)).days * _DAY_US
     files = []
+    days = np.append(np.arange(parts) * (DAYS - 1) // (parts - 1), DAYS)  # the day with which each part begins
     for part in range(parts):
-        count = rows * (part + 1) // parts - rows * part // parts
+        count = rows * int(days[part + 1]) // DAYS - rows * int(days[part]) // DAYS
         path = folder / f"part-{part:03}.parquet"
-        span = DAYS * _DAY_US // parts
+        span = int(days[part + 1] - days[part]) * _DAY_US
         writer = None
         for begin in range(0, count, 1_000_000):
             n = min(1_000_000, count - begin)
             entity = (entities * rng.random(n) ** 3).astype(np.int64)
             query = (entity * 7919 + (200 * rng.random(n) ** 3).astype(np.int64) * 31) % queries
-            moments = start + part * span + rng.integers(0, span, n)
+            moments = start + int(days[part]) * _DAY_US + rng.integers(0, span, n)
             table = pa.table(
                 {
                     "query": texts.take(pa.array(query)),
@@ -129,7 +130,7 @@ def measure(name: str, files: list[Path], folder: Path, threads: int, memory: st
     if name == "by hand":
         by_hand(files, out, threads, memory, work, last)
     else:
-        ours(files, out, threads, memory, work, folder / "state" if "state" in name else None)
+        ours(files, out, threads, memory, work, folder / "state" if "state" in name or "later" in name else None)
     seconds = time.perf_counter() - start
     after = os.times()
     results.put(
@@ -180,12 +181,16 @@ def differences(one: str, other: str) -> int:
     return count
 
 
+def folder_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--entities", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=200_000)
-    parser.add_argument("--parts", type=int, default=30)
+    parser.add_argument("--parts", type=int, default=31)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory-limit", default="512MB")
     parser.add_argument("--hand-memory-limit", default="1500MB")
@@ -223,12 +228,15 @@ def main() -> None:
             )
             summary[f"{name} ratios"] = {"seconds": ratio, "core_seconds": core_ratio, "rows_that_differ": unlike}
         if not options.no_state:
-            first = in_a_process("first run with a state", files[:-1], *rest)
-            following = in_a_process("next run with a state", files, *rest)
-            unlike = differences(best["by hand"]["output"], following["output"])
-            counts = sum(path.stat().st_size for path in (folder / "state" / "counts").iterdir())
-            print(f"state: {counts / GIB:.2f} GiB of counts; {unlike} rows differ from one run over the whole log")
-            summary |= {"first": first, "next": following, "state_bytes": counts, "state_differ": unlike}
+            runs_of = {"first run with a state": files[:-2], "a month later": files[:-1], "a day later": files}
+            taken_of = {name: in_a_process(name, some, *rest) for name, some in runs_of.items()}
+            unlike = differences(best["by hand"]["output"], taken_of["a day later"]["output"])
+            sizes = {kind: folder_size(folder / "state" / kind) for kind in ("counts", "lists")}
+            print(
+                f"state: {sizes['counts'] / GIB:.2f} GiB of counts, {sizes['lists'] / GIB:.2f} GiB of lists; "
+                f"{unlike} rows differ from one run over the whole log"
+            )
+            summary |= {"state": taken_of, "state_bytes": sizes, "state_differ": unlike}
         print(json.dumps(summary))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

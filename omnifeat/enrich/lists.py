@@ -14,7 +14,7 @@ from omnifeat.data.files import TableWriter
 from omnifeat.engines import Engine
 from omnifeat.engines.engine import Tables
 
-__all__ = ["LISTS", "first_values", "write_lists"]
+__all__ = ["LISTS", "add_lists", "first_values", "write_lists"]
 
 LISTS = pa.schema([("entity_type", pa.string()), ("entity_id", pa.string()), ("values", pa.list_(pa.string()))])
 _BATCH = 65_536
@@ -30,7 +30,13 @@ def write_lists(engine: Engine, sql: str, tables: Tables, out: Path, most: int) 
     ------
     See `Engine.batches`.
     """
-    with contextlib.closing(engine.batches(sql, tables, _BATCH)) as batches, TableWriter(out, LISTS) as writer:
+    with TableWriter(out, LISTS) as writer:
+        add_lists(engine, sql, tables, writer, most)
+
+
+def add_lists(engine: Engine, sql: str, tables: Tables, writer: TableWriter, most: int) -> None:
+    """Write the lists to a writer of the schema `LISTS` that is open; see `write_lists`."""
+    with contextlib.closing(engine.batches(sql, tables, _BATCH)) as batches:
         for lists in first_values(batches, most):
             writer.write(lists)
 

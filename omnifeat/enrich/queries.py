@@ -34,9 +34,10 @@ from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.engines import Engine, RefusedRowError, name_in_sql
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
-from omnifeat.enrich.lists import LISTS, write_lists
+from omnifeat.enrich.lists import write_lists
 from omnifeat.enrich.log_parts import LogTables, content_of, log_parts, log_tables, raise_refused_row
-from omnifeat.enrich.query_sql import best_first, counts_of_log, extent_of_log, pairs_of_counts, pairs_of_log
+from omnifeat.enrich.query_refresh import refresh_lists
+from omnifeat.enrich.query_sql import best_first, counts_of_log, extent_of_log, pairs_of_log
 from omnifeat.enrich.query_state import QueryState
 from omnifeat.enrich.running import Progress, silent, temporary_folder
 from omnifeat.enrich.window import Window, window_of
@@ -247,12 +248,7 @@ def engaged_queries(
         if seen is None:
             raise DataError(f"the log of {where} has no rows: give a log with at least one")
         window, note = window_of(seen, settings.as_of, settings.window_days, split, where)
-        files = known.counts(window)
-        pairs = pairs_of_counts("counts", settings.all_weights, window.first, window.last)
-        if files:
-            write_lists(engine, best_first(pairs), {"counts": files}, out, settings.top)
-        else:
-            _write_nothing(out)
+        refresh_lists(known, window, settings.top, settings.all_weights, engine, folder, out)
         # a date in the future must not empty the state: only days that the log itself left behind are let go
         if settings.as_of is None or settings.as_of <= seen:
             known.forget_before(window.first)
@@ -360,11 +356,6 @@ def _stamp(part: Reader) -> tuple[int, int] | None:
         return None
     status = os.stat(part.location.path)
     return status.st_size, status.st_mtime_ns
-
-
-def _write_nothing(out: Path) -> None:
-    with TableWriter(out, LISTS) as writer:
-        writer.write(LISTS.empty_table())
 
 
 def _notes(settings: QuerySettings, window: Window, split: HashSplit | TimeSplit | None, note: str | None) -> list[str]:

@@ -1,12 +1,13 @@
-"""What `omnifeat enrich queries` remembers of the log: counts per day of each part, and which parts there were.
+"""What `omnifeat enrich queries` remembers: the log's counts per day, which parts there were, and the last lists.
 
     state/
-      manifest.json        which contents were applied, and where their counts lie
+      manifest.json        which contents were applied, where their counts lie, and what the lists were made of
       counts/HASH.parquet  (entity_type, entity_id, query, action, day, times) of one part
+      lists/HASH.parquet   (entity_type, entity_id, values), the lists of the last run
       lock                 held while a run uses the folder
 
 A part is known by its content alone, so that its name, its place in the order and how often it comes don't matter. The
-manifest is replaced in one step, after the counts that it names are whole: a run that was killed left either the
+manifest is replaced in one step, after the files that it names are whole: a run that was killed left either the
 manifest before or the one after, and files that no manifest names are removed by the next run. The manifest lists its
 parts in the order of their contents, so that the same parts in any order end in the same state.
 """
@@ -17,12 +18,13 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from omnifeat.data.locations import PathLike, local_path, one_line
@@ -31,9 +33,9 @@ from omnifeat.data.writing import output_error, replace_when_whole
 from omnifeat.enrich.window import Window
 from omnifeat.errors import DataError, OutputError, SettingError
 
-__all__ = ["AppliedPart", "QueryState"]
+__all__ = ["AppliedPart", "ListsMade", "QueryState"]
 
-_MANIFEST, _COUNTS, _LOCK = "manifest.json", "counts", "lock"
+_MANIFEST, _COUNTS, _LISTS, _LOCK = "manifest.json", "counts", "lists", "lock"
 
 
 class AppliedPart(BaseModel):
@@ -49,6 +51,8 @@ class AppliedPart(BaseModel):
         The days of its first and last row, whether they count or not; None for a part without rows.
     counts
         Whether its counts are kept; they go when the whole part is older than the window.
+    listed
+        Whether it was there when the lists were made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +62,23 @@ class AppliedPart(BaseModel):
     first_day: date | None
     last_day: date | None
     counts: bool = True
+    listed: bool = False
+
+
+class ListsMade(BaseModel):
+    """How the lists of the last run were made: two runs alike in this, over the same parts, give the same lists."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_day: date
+    last_day: date
+    top: int
+    weights: dict[str, int]
+
+    @property
+    def window(self) -> Window:
+        """The days that counted."""
+        return Window(self.first_day, self.last_day)
 
 
 class _Manifest(BaseModel):
@@ -69,6 +90,7 @@ class _Manifest(BaseModel):
     # days before this one were let go
     kept_from: date | None = None
     parts: list[AppliedPart] = Field(default_factory=list)
+    lists: ListsMade | None = None
 
 
 class QueryState:
@@ -98,12 +120,14 @@ class QueryState:
         folder = local_path(path)
         if folder.is_dir():
             foreign = [
-                name for name in os.listdir(folder) if name not in (_MANIFEST, _COUNTS, _LOCK) and name[0] != "."
-            ]
+                name for name in os.listdir(folder)
+                if name not in (_MANIFEST, _COUNTS, _LISTS, _LOCK) and name[0] != "."
+            ]  # fmt: skip
             if foreign:
                 raise SettingError(f"{path} is no state folder, for it holds '{min(foreign)}': give an empty folder.")
         try:
             (folder / _COUNTS).mkdir(parents=True, exist_ok=True)
+            (folder / _LISTS).mkdir(exist_ok=True)
             with (folder / _LOCK).open("w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,9 +167,34 @@ class QueryState:
         path = self._counts(content)
         rows, first_day, last_day = count(path)
         _to_disk(path)
-        self._commit({**self._parts, content: AppliedPart(
-            content=content, rows=rows, first_day=first_day, last_day=last_day
-        )}, self._manifest.kept_from)  # fmt: skip
+        part = AppliedPart(content=content, rows=rows, first_day=first_day, last_day=last_day)
+        self._commit({**self._parts, content: part})
+
+    @property
+    def lists(self) -> tuple[ListsMade, Path] | None:
+        """How the lists of the last run were made, and their file; None where there are none."""
+        made = self._manifest.lists
+        return None if made is None else (made, self._lists(made, self._listed()))
+
+    def take_lists(self, made: ListsMade, write: Callable[[Path], None]) -> Path:
+        """Take new lists in, made of all parts that are applied: `write` writes them to the path it is given.
+
+        When this returns, they are the state's lists; when it doesn't, for whatever reason, the lists before are.
+        """
+        before = self.lists
+        path = self._lists(made, self._parts)
+        if before is None or before[1] != path:
+            write(path)
+            _to_disk(path)
+        listed = {content: part.model_copy(update={"listed": True}) for content, part in self._parts.items()}
+        self._commit(listed, lists=made)
+        if before is not None and before[1] != path:
+            before[1].unlink()
+        return path
+
+    def unlisted_counts(self, window: Window) -> list[Path]:
+        """The files of counts of the window that came after the lists."""
+        return [self._counts(part.content) for part in self._within(window) if not part.listed]
 
     def counts(self, window: Window) -> list[Path]:
         """The files of counts that may have days of the window.
@@ -161,11 +210,7 @@ class QueryState:
                 f"{self._name} keeps the days from {kept_from} on, but the window begins with {window.first}: choose a "
                 "later --as-of or fewer --window-days, or begin a new state with the whole log."
             )
-        return [
-            self._counts(part.content)
-            for part in self._kept()
-            if part.first_day and part.last_day and part.first_day <= window.last and part.last_day >= window.first
-        ]
+        return [self._counts(part.content) for part in self._within(window)]
 
     def forget_before(self, day: date) -> None:
         """Let go of the counts of parts that lie wholly before a day; that they were applied is not forgotten."""
@@ -178,9 +223,19 @@ class QueryState:
             after = date.fromordinal(last.toordinal() + 1)
             kept_from = after if kept_from is None else max(kept_from, after)
         gone = {part.content: part.model_copy(update={"counts": False}) for part in old}
-        self._commit({**self._parts, **gone}, kept_from)
+        self._commit({**self._parts, **gone}, kept_from=kept_from)
         for content in gone:
             self._counts(content).unlink()
+
+    def _within(self, window: Window) -> list[AppliedPart]:
+        return [
+            part
+            for part in self._kept()
+            if part.first_day and part.last_day and part.first_day <= window.last and part.last_day >= window.first
+        ]
+
+    def _listed(self) -> list[str]:
+        return [content for content, part in self._parts.items() if part.listed]
 
     def _kept(self) -> list[AppliedPart]:
         return [part for part in self._parts.values() if part.counts]
@@ -188,9 +243,14 @@ class QueryState:
     def _counts(self, content: str) -> Path:
         return self._folder / _COUNTS / f"{content}.parquet"
 
-    def _commit(self, parts: dict[str, AppliedPart], kept_from: date | None) -> None:
+    def _lists(self, made: ListsMade, contents: Iterable[str]) -> Path:
+        """Another file for other lists, so that those before stand until the manifest names the new ones."""
+        text = "\n".join([made.model_dump_json(), *sorted(contents)])
+        return self._folder / _LISTS / f"{xxhash.xxh3_128_hexdigest(text.encode())}.parquet"
+
+    def _commit(self, parts: dict[str, AppliedPart], **changed: object) -> None:
         ordered = [parts[content] for content in sorted(parts)]
-        manifest = self._manifest.model_copy(update={"parts": ordered, "kept_from": kept_from})
+        manifest = self._manifest.model_copy(update={"parts": ordered, **changed})
         with replace_when_whole(self._folder / _MANIFEST) as partial:
             partial.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
             _to_disk(partial)
@@ -206,8 +266,11 @@ class QueryState:
             )
 
     def _clean(self) -> None:
-        """Remove what runs that were killed left, and make sure that all counts are there."""
-        for folder in (self._folder, self._folder / _COUNTS):
+        """Remove what runs that were killed left, and make sure that all counts are there.
+
+        Lists that are not there are made anew; counts can't be.
+        """
+        for folder in (self._folder, self._folder / _COUNTS, self._folder / _LISTS):
             for path in folder.iterdir():
                 if path.name.startswith(".") and ".partial-" in path.name:
                     path.unlink()
@@ -220,6 +283,12 @@ class QueryState:
                 f"{self._name} lacks {_COUNTS}/{min(kept - there)}, which its {_MANIFEST} names: begin a new state "
                 "with the whole log"
             )
+        named = self.lists
+        for path in (self._folder / _LISTS).iterdir():
+            if named is None or path != named[1]:
+                path.unlink()
+        if named is not None and not named[1].exists():
+            self._manifest = self._manifest.model_copy(update={"lists": None})
 
 
 def _of_split(split: HashSplit | None) -> str:

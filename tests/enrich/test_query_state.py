@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.engines import LocalEngine
 from omnifeat.enrich.queries import QuerySettings
+from omnifeat.enrich.query_refresh import moved_days
 from omnifeat.enrich.query_state import QueryState
+from omnifeat.enrich.window import Window
 from omnifeat.errors import DataError, OutputError, SettingError
 from tests.enrich.query_reference import Row, moment, reference, run, write_log
 from tests.enrich.test_queries import LOG, TOP, logs, splits
@@ -59,12 +61,16 @@ def killed_at(step: int) -> Iterator[list[int]]:
         yield begun
 
 
-def remembered(state: Path) -> tuple[Any, dict[str, list[Any]]]:
-    """Everything that a state folder holds."""
+def remembered(state: Path) -> tuple[Any, dict[str, list[Any]], dict[str, list[Any]]]:
+    """Everything that a state folder holds: its manifest, its counts and its lists."""
     there = {path.name for path in state.iterdir()}
-    assert there == {"manifest.json", "counts", "lock"}
-    counts = {path.name: sorted(map(str, pq.read_table(path).to_pylist())) for path in (state / "counts").iterdir()}
-    return json.loads((state / "manifest.json").read_text()), counts
+    assert there == {"manifest.json", "counts", "lists", "lock"}
+    counts, lists = (
+        {path.name: sorted(map(str, pq.read_table(path).to_pylist())) for path in (state / name).iterdir()}
+        for name in ("counts", "lists")
+    )
+    assert len(lists) == 1
+    return json.loads((state / "manifest.json").read_text()), counts, lists
 
 
 @settings(max_examples=12, deadline=None)
@@ -238,11 +244,108 @@ def test_counts_that_are_missing_or_broken(tmp_path: Path) -> None:
     run([log], tmp_path / "work", state=state)
     (counts,) = (state / "counts").iterdir()
     counts.write_bytes(counts.read_bytes()[:-20])
+    new = write_log(tmp_path / "new.parquet", [*LOG[:2], LOG[0]])
     with pytest.raises(DataError, match=rf"{counts.name} cannot be read: it is truncated"):
-        run([log], tmp_path / "work", state=state)
+        run([log, new], tmp_path / "work", state=state)
     counts.unlink()
     with pytest.raises(DataError, match=rf"lacks counts/{counts.name}, which its manifest\.json names"):
         run([log], tmp_path / "work", state=state)
+
+
+def test_lists_that_are_missing_or_broken(tmp_path: Path) -> None:
+    log, state = write_log(tmp_path / "log.parquet", LOG), tmp_path / "state"
+    assert run([log], tmp_path / "work", state=state) == TOP
+    (lists,) = (state / "lists").iterdir()
+    lists.unlink()
+    assert run([log], tmp_path / "work", state=state) == TOP
+    whole = lists.read_bytes()
+    lists.write_bytes(whole[:-20])
+    new = write_log(tmp_path / "new.parquet", LOG[:1])
+    with pytest.raises(DataError, match=rf"{lists.name} cannot be read: it is truncated"):
+        run([new], tmp_path / "work", state=state)
+    lists.write_bytes(whole)
+    assert run([new], tmp_path / "work", state=state) == reference([*LOG, LOG[0]])
+    assert len(list((state / "lists").iterdir())) == 1
+
+
+weights = st.fixed_dictionaries({}, optional={"click": st.integers(0, 9), "save": st.integers(0, 9)})
+days_of_log = st.dates(date(2024, 2, 20), date(2024, 3, 25))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), rows=logs, runs=st.integers(2, 5))
+def test_windows_and_settings_that_move(data: st.DataObject, rows: list[Row], runs: int) -> None:
+    """Each run has a window and weights of its own: the lists of the run before serve where they can, nowhere else."""
+    owners = data.draw(st.lists(st.integers(0, runs - 1), min_size=len(rows), max_size=len(rows)), "run of each row")
+    with tempfile.TemporaryDirectory() as name:
+        folder, seen = Path(name), list[list[Row]]()
+        for number in range(runs):
+            mine = [row for row, owner in zip(rows, owners, strict=True) if owner == number] or rows[:1]
+            seen += [] if mine in seen else [mine]
+            log = write_log(folder / f"{number}.parquet", mine)
+            chosen = QuerySettings(
+                top=data.draw(st.sampled_from([2, 2, 2, 3]), "top"),
+                window_days=data.draw(st.integers(1, 40), "days"),
+                as_of=data.draw(st.none() | days_of_log, "as of"),
+                weights=data.draw(st.just({}) | weights, "weights"),
+            )
+            try:
+                found = run([log], folder / "work", settings=chosen, state=folder / "state")
+            except SettingError as error:
+                if "keeps the days from" not in str(error):
+                    raise
+                continue
+            assert found == reference([row for part in seen for row in part], settings=chosen)
+
+
+def test_only_those_are_counted_anew_that_something_happened_to(tmp_path: Path) -> None:
+    """p0 has nothing new; p1's save of the 1st leaves the window; p2 is clicked again on the 5th."""
+    rows = [
+        Row("old", "p1", "pin", "save", moment("2024-03-01")),
+        Row("kept", "p0", "pin", "save", moment("2024-03-02")),
+        Row("kept", "p1", "pin", "click", moment("2024-03-03")),
+        Row("kept", "p2", "pin", "click", moment("2024-03-04")),
+    ]
+    new = [Row("new", "p2", "pin", "save", moment("2024-03-05"))]
+    paths = [write_log(tmp_path / "1.parquet", rows), write_log(tmp_path / "2.parquet", new)]
+    chosen, state = QuerySettings(window_days=4), tmp_path / "state"
+    first = run(paths[:1], tmp_path / "work", settings=chosen, state=state)
+    assert first == {("pin", "p1"): ["old", "kept"], ("pin", "p0"): ["kept"], ("pin", "p2"): ["kept"]}
+    counted: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = LocalEngine.batches
+
+        def seen(self: LocalEngine, sql: str, tables: Any, size: int) -> Any:
+            batches = list(real(self, sql, tables, size))
+            if "counts" in tables:
+                counted.extend(value for batch in batches for value in batch.column("entity_id").to_pylist())
+            yield from batches
+
+        patch.setattr(LocalEngine, "batches", seen)
+        second = run(paths[1:], tmp_path / "work", settings=chosen, state=state)
+        assert sorted(counted) == ["p1", "p2", "p2"]
+        counted.clear()
+        assert run(paths, tmp_path / "work", settings=chosen, state=state) == second
+    assert second == {("pin", "p1"): ["kept"], ("pin", "p0"): ["kept"], ("pin", "p2"): ["new", "kept"]}
+    assert counted == []
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "moved"),
+    [
+        ((3, 9), (3, 9), []),
+        ((4, 10), (3, 9), [(3, 3), (10, 10)]),
+        ((2, 9), (3, 9), [(2, 2)]),
+        ((5, 7), (3, 9), [(3, 4), (8, 9)]),
+        ((10, 12), (3, 9), [(3, 9), (10, 12)]),
+        ((12, 13), (3, 9), [(12, 13), (3, 9)]),
+    ],
+)
+def test_moved_days(now: tuple[int, int], before: tuple[int, int], moved: list[tuple[int, int]]) -> None:
+    def window(days: tuple[int, int]) -> Window:
+        return Window(date(2024, 3, days[0]), date(2024, 3, days[1]))
+
+    assert sorted(moved_days(window(now), window(before)), key=str) == sorted(map(window, moved), key=str)
 
 
 def test_a_folder_that_is_no_state(tmp_path: Path) -> None:
