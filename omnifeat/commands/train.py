@@ -38,6 +38,13 @@ def main(
         list[str] | None,
         typer.Option("--set", help="Another setting of the model, such as entity.text_pooling=sqrt; may be repeated."),
     ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="Task to train, such as 'pins/*' or '*/pinsage'; may be repeated; all."),
+    ] = None,
+    frequency: Annotated[
+        str | None, typer.Option(help="Counts for the logQ correction: exact, sketch, or none for no correction.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the pairs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Batches; goes before --epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs in a batch.")] = None,
@@ -85,6 +92,8 @@ def main(
         config = dataclasses.replace(config, matryoshka=_prefixes(matryoshka))
     config = with_overrides(config, settings_ or [])
     changes: dict[str, Any] = _given(
+        tasks=tuple(tasks) if tasks else None,
+        frequency=frequency,
         batch_size=batch_size,
         epochs=epochs,
         steps=steps,

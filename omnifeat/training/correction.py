@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnifeat.training.batches import PairBatch
-from omnifeat.training.frequency import CountMinSketch, ExactCounter, FrequencyEstimator, UniformFrequency
+from omnifeat.training.frequency import (
+    CountMinSketch,
+    ExactCounter,
+    FrequencyEstimator,
+    Uncorrected,
+    UniformFrequency,
+)
 from omnifeat.training.settings import TrainSettings
 from omnifeat.training.tasks import Task
 
@@ -64,6 +70,8 @@ class Corrections:
         self._present = present
 
         def counting() -> FrequencyEstimator:
+            if settings.frequency == "none":
+                return Uncorrected()
             return ExactCounter() if settings.frequency == "exact" else CountMinSketch(2, settings.sketch_width)
 
         self._estimators: dict[tuple[str, str], FrequencyEstimator] = {}

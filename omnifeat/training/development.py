@@ -15,7 +15,7 @@ from omnifeat.models.omni import OmniModel
 from omnifeat.ranks import Excluded, id_order, ranks_of_positives
 from omnifeat.training.encoding import QueryTable, encode_distinct_entities, encode_distinct_queries
 from omnifeat.training.prepare import TrainingData
-from omnifeat.training.tasks import QUERY
+from omnifeat.training.tasks import ENTITY, QUERY
 from omnifeat.training.threads import thread_limit
 
 __all__ = ["DevelopmentSet", "prepare_development_set"]
@@ -27,10 +27,14 @@ _AT_ONCE = 1_024
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Pairs of one set; `positives` are positions in the corpus of the type, `excluded` all positives of a query."""
+    """Pairs of one set; `positives` are positions in the corpus of the type, `excluded` all positives of a query.
+
+    `encoder` is the learned one where a task of the set trains it, else an existing embedding.
+    """
 
     name: str
     entity_type: str
+    encoder: str
     queries: Rows
     positives: Rows
     excluded: Excluded
@@ -57,11 +61,14 @@ class DevelopmentSet:
         model.eval()
         with torch.no_grad():
             queries_QD = self._encode(model, QUERY, np.arange(len(self.queries)), device)
-            corpora = {kind: self._encode(model, kind, rows, device) for kind, rows in self.corpora.items()}
+            corpora = {
+                (kind, encoder): self._encode_entities(model, kind, encoder, self.corpora[kind], device)
+                for kind, encoder in sorted({(pairs.entity_type, pairs.encoder) for pairs in self.pairs})
+            }
         model.train(was_training)
         recall = {}
         for pairs in self.pairs:
-            corpus_ND = corpora[pairs.entity_type]
+            corpus_ND = corpora[pairs.entity_type, pairs.encoder]
             order_N = np.arange(len(corpus_ND), dtype=np.int64)  # corpora are sorted by id
             with thread_limit(None):  # the ranks are counted by numba, which would leave torch another number
                 ranks = ranks_of_positives(
@@ -69,6 +76,16 @@ class DevelopmentSet:
                 )
             recall[pairs.name] = float((ranks <= 10).mean())
         return recall | {"mean": float(np.mean(list(recall.values())))}
+
+    def _encode_entities(
+        self, model: OmniModel, kind: str, encoder: str, rows: Rows, device: torch.device
+    ) -> NDArray[np.float32]:
+        if encoder in (ENTITY, QUERY):
+            return self._encode(model, kind, rows, device)
+        column, project = self.data.vectors[kind, encoder], model.compatibility[encoder]
+        blocks = [rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE)]
+        vectors = [project(torch.from_numpy(column.rows(block)).to(device)) for block in blocks]
+        return np.concatenate([block.float().cpu().numpy() for block in vectors])
 
     def _encode(self, model: OmniModel, kind: str, rows: Rows, device: torch.device) -> NDArray[np.float32]:
         blocks = []
@@ -118,7 +135,8 @@ def prepare_development_set(data: TrainingData, *, max_pairs: int, max_corpus: i
         inside = position[pairs.entities] >= 0
         excluded = Excluded.from_pairs(pairs.queries[inside], position[pairs.entities[inside]], len(queries))
         rows = chosen[pairs.name]
-        prepared.append(
-            _Pairs(pairs.name, pairs.entity_type, pairs.queries[rows], position[pairs.entities[rows]], excluded)
-        )
+        encoders = [task.encoder for task in data.tasks if task.pairs == pairs.name]
+        encoder = next((name for name in encoders if name in (ENTITY, QUERY)), encoders[0])
+        positives = position[pairs.entities[rows]]
+        prepared.append(_Pairs(pairs.name, pairs.entity_type, encoder, pairs.queries[rows], positives, excluded))
     return DevelopmentSet(data, queries, corpora, prepared)

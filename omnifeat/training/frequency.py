@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omnifeat.errors import SettingError
 
-__all__ = ["CountMinSketch", "ExactCounter", "FrequencyEstimator", "UniformFrequency"]
+__all__ = ["CountMinSketch", "ExactCounter", "FrequencyEstimator", "Uncorrected", "UniformFrequency"]
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))  # multipliers of splitmix64
 _GOLDEN = 0x9E3779B97F4A7C15  # its increment: gives each row of the sketch its own hash
@@ -176,3 +176,21 @@ class UniformFrequency:
 
 def _log_frequency(counts: NDArray[np.int64], total: int) -> NDArray[np.float32]:
     return np.log(np.maximum(counts, 1) / max(total, 1)).astype(np.float32)
+
+
+class Uncorrected:
+    """Says that all ids are equally frequent, whatever the stream: log Q is 0, and the logits stay as they are."""
+
+    def update(self, ids: NDArray[np.int64]) -> None:
+        """Count nothing."""
+
+    def log_q(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Zero, float32, one per id."""
+        return np.zeros(len(ids), dtype=np.float32)
+
+    def state_dict(self) -> dict[str, NDArray[np.int64]]:
+        """No state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, NDArray[np.int64]]) -> None:
+        """Take up nothing."""

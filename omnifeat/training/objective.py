@@ -49,6 +49,7 @@ class Objective(nn.Module):
         self._data = data
         self._block_rows = block_rows
         self._process, self._processes = process, processes
+        self._learned = {task.pairs for task in data.tasks if task.encoder in (ENTITY, QUERY)}
 
     def forward(self, parts: Sequence[PairBatch], task_rows: Mapping[str, TaskRows]) -> tuple[Tensor, Tensor]:
         """Loss of a batch.
@@ -109,7 +110,7 @@ class Objective(nn.Module):
         positives: dict[int, Tensor] = dict(zip(of_queries, encoded[len(parts) :], strict=False))
         negatives: dict[int, Tensor] = dict(zip(of_queries, encoded[len(parts) + len(of_queries) :], strict=True))
         for kind, table in self._data.entities.items():
-            chosen = [i for i, other in enumerate(kinds) if other == kind]
+            chosen = [i for i, other in enumerate(kinds) if other == kind and parts[i].pairs.name in self._learned]
             if not chosen:
                 continue
             asked = [entity_rows[i] for i in chosen] + [negative_rows[i] for i in chosen]
@@ -122,6 +123,11 @@ class Objective(nn.Module):
             encoded = _split(vectors, map(len, asked))
             positives |= dict(zip(chosen, encoded, strict=False))
             negatives |= dict(zip(chosen, encoded[len(chosen) :], strict=True))
+        for i in range(len(parts)):
+            if i not in positives:  # all tasks of the set have existing embeddings, so that no vector is asked for
+                positives[i], negatives[i] = (
+                    queries[0].new_zeros((len(rows[i]), queries[0].shape[1])) for rows in (entity_rows, negative_rows)
+                )
         return queries, [positives[i] for i in range(len(parts))], [negatives[i] for i in range(len(parts))]
 
     def _gather(

@@ -1,6 +1,6 @@
 """From a dataset folder to everything that training holds in memory: pairs, tasks, tokens, vectors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from omnifeat.models.query_tokenizer import QueryTokenizer
 from omnifeat.models.vectors import VectorColumn, vector_column
 from omnifeat.text import NgramSizes, NgramTokenizer
 from omnifeat.training.encoding import QueryTable
-from omnifeat.training.tasks import QUERY, Catalogue, PairSet, Task, build_pair_sets, tasks_of
+from omnifeat.training.tasks import QUERY, Catalogue, PairSet, Task, build_pair_sets, chosen_tasks, tasks_of
 
 __all__ = ["TrainingData", "prepare_training_data"]
 
@@ -95,8 +95,16 @@ class TrainingData:
         }
 
 
-def prepare_training_data(dataset: Dataset, config: EncoderConfig) -> TrainingData:
+def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequence[str] | None = None) -> TrainingData:
     """Read, split, tokenise.
+
+    Vocabularies come from all pairs and entities, whatever tasks are chosen: models of different tasks then differ in
+    nothing else.
+
+    Parameters
+    ----------
+    tasks
+        Names or patterns of the tasks that are kept, with the sets of pairs that they need; None keeps all.
 
     Raises
     ------
@@ -105,6 +113,8 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig) -> TrainingDa
         train on.
     EncoderError
         The pretrained query encoder's tokenizer cannot be loaded.
+    SettingError
+        A pattern names no task.
     """
     dataset.require("engagements", *_ENGAGEMENT_COLUMNS)
     tables = _entity_tables(dataset, config)
@@ -129,19 +139,21 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig) -> TrainingDa
     }
     vectors = _existing_embeddings(tables, config)
     compatibility = {kind: [name for other, name in vectors if other == kind] for kind in tables}
+    kept = chosen_tasks(tasks_of(pair_sets, compatibility), tasks)
+    names = {task.pairs for task in kept}
     return TrainingData(
         config=config,
         query_tokenizer=query_tokenizer,
         ngram_tokenizer=ngram_tokenizer,
         catalogue=catalogue,
-        pair_sets=pair_sets,
-        tasks=tasks_of(pair_sets, compatibility),
+        pair_sets=[pairs for pairs in pair_sets if pairs.name in names],
+        tasks=kept,
         queries=QueryTable.prepare(catalogue.queries.to_pylist(), query_tokenizer),
         entities=entities,
         exclude_query={kind: table.engaged_query_index(catalogue.queries) for kind, table in entities.items()},
         vectors=vectors,
         development_catalogue=development_catalogue,
-        development_pair_sets=development_pair_sets,
+        development_pair_sets=[pairs for pairs in development_pair_sets if pairs.name in names],
     )
 
 

@@ -28,6 +28,7 @@ from omnifeat.training.objective import Objective
 from omnifeat.training.optimizers import learning_rate_factor, make_optimizer, set_learning_rate
 from omnifeat.training.prepare import TrainingData, prepare_training_data
 from omnifeat.training.settings import TrainSettings
+from omnifeat.training.tasks import shuffled
 
 __all__ = ["Progress", "TrainResult", "TrainingRun"]
 
@@ -94,7 +95,10 @@ class TrainingRun:
     ) -> None:
         self.settings, self.run_folder, self.accelerator = settings, run_folder, accelerator
         self.device: torch.device = accelerator.device
-        self.data: TrainingData = prepare_training_data(dataset, config)
+        self.data: TrainingData = prepare_training_data(dataset, config, settings.tasks)
+        if settings.shuffled_pairs:
+            dealt = [shuffled(pairs, settings.seed) for pairs in self.data.pair_sets]
+            self.data = replace(self.data, pair_sets=dealt)
         self.config = self.data.config
         self.about = {
             "dataset": dataset.info.name,

@@ -15,7 +15,7 @@ PAIR_WEIGHTS: dict[str, float] = {"pins": 8, "products": 4, "products_offsite": 
 _CHOICES = {
     "optimizer": ("adamw", "lamb"),
     "mixed_precision": ("no", "bf16"),
-    "frequency": ("exact", "sketch"),
+    "frequency": ("exact", "sketch", "none"),
     "random_frequency": ("known", "counted"),
 }
 
@@ -49,8 +49,14 @@ class TrainSettings:
         with random negatives out.
     pair_weights
         Set of pairs -> its weight in the composition of a batch; sets that aren't named have weight 1.
+    tasks
+        Tasks to train, by name or pattern, such as `"pins/*"` or `"*/pinsage"`; None trains all that the data has. Sets
+        of pairs without a task are left out. See `omnifeat.training.tasks`.
+    shuffled_pairs
+        Deal the entities of each set's pairs out anew over its queries: nothing can be learned then. For self-checks.
     frequency
-        Estimator of the in-batch frequencies: `"exact"` counts, or a count-min `"sketch"` of 2 x `sketch_width`.
+        Estimator of the in-batch frequencies: `"exact"` counts, or a count-min `"sketch"` of 2 x `sketch_width`;
+        `"none"` leaves the logQ correction out.
     random_frequency
         Frequencies of the random negatives: `"known"` takes the law they are drawn by (uniform), `"counted"`
         estimates them from the stream as the paper does.
@@ -87,6 +93,8 @@ class TrainSettings:
     warmup_steps: int = 100
     random_negatives: int = 4
     pair_weights: Mapping[str, float] = field(default_factory=lambda: dict(PAIR_WEIGHTS))
+    tasks: tuple[str, ...] | None = None
+    shuffled_pairs: bool = False
     frequency: str = "exact"
     sketch_width: int = 2**20
     random_frequency: str = "known"
@@ -119,6 +127,7 @@ class TrainSettings:
             must_be = "one of " + ", ".join(f"'{choice}'" for choice in choices)
             self._require(name, getattr(self, name) in choices, must_be)
         self._require("device", self.device in ("auto", "cpu"), "'auto' or 'cpu'")
+        self._require("tasks", self.tasks is None or len(self.tasks) > 0, "None or name at least one task")
         width = self.sketch_width
         self._require("sketch_width", width >= 1 and width & (width - 1) == 0, "a power of two")
         for name, weight in self.pair_weights.items():

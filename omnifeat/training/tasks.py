@@ -14,7 +14,8 @@ have the learned entity encoder and a compatibility encoder for each existing em
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from omnifeat.data.tasks import PAIR_TASKS
-from omnifeat.errors import DataError
+from omnifeat.errors import DataError, SettingError
 
-__all__ = ["ENTITY", "QUERY", "Catalogue", "PairSet", "Task", "build_pair_sets", "tasks_of"]
+__all__ = ["ENTITY", "QUERY", "Catalogue", "PairSet", "Task", "build_pair_sets", "chosen_tasks", "shuffled", "tasks_of"]
 
 ENTITY, QUERY = "entity", "query"  # encoders that are learned; others are named by their vector column
 _TABLE_OF = {"pin": "pins", "product": "products"}
@@ -139,6 +140,31 @@ def tasks_of(pair_sets: Sequence[PairSet], compatibility: Mapping[str, Sequence[
         encoders = [QUERY] if pairs.entity_type == QUERY else [ENTITY, *compatibility.get(pairs.entity_type, ())]
         tasks += [Task(pairs.name, encoder) for encoder in encoders]
     return tasks
+
+
+def chosen_tasks(tasks: Sequence[Task], patterns: Sequence[str] | None) -> list[Task]:
+    """The tasks that a pattern names (`*` stands for any text), in their order; all without patterns.
+
+    Raises
+    ------
+    SettingError
+        A pattern names no task.
+    """
+    if patterns is None:
+        return list(tasks)
+    for pattern in patterns:
+        if not any(fnmatchcase(task.name, pattern) for task in tasks):
+            raise SettingError(
+                f"The 'tasks' setting names '{pattern}', but the tasks of this dataset are "
+                f"{', '.join(task.name for task in tasks)}."
+            )
+    return [task for task in tasks if any(fnmatchcase(task.name, pattern) for pattern in patterns)]
+
+
+def shuffled(pairs: PairSet, seed: int) -> PairSet:
+    """The same queries and the same entities, each as often as before, dealt out anew (a pair may then repeat)."""
+    order = np.random.default_rng([seed, len(pairs), *pairs.name.encode()]).permutation(len(pairs))
+    return replace(pairs, entities=pairs.entities[order])
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from omnifeat.errors import SettingError
-from omnifeat.training.frequency import CountMinSketch, ExactCounter, FrequencyEstimator, UniformFrequency
+from omnifeat.training.frequency import CountMinSketch, ExactCounter, FrequencyEstimator, Uncorrected, UniformFrequency
 
 streams = st.lists(st.lists(st.integers(0, 300), max_size=40), min_size=1, max_size=8)
 
@@ -93,3 +93,10 @@ def test_wrong_settings() -> None:
         UniformFrequency(0)
     with pytest.raises(SettingError, match="resume with the settings the run was started with"):
         CountMinSketch(width=8).load_state_dict(CountMinSketch(width=16).state_dict())
+
+
+def test_uncorrected_is_zero_for_every_id() -> None:
+    estimator = Uncorrected()
+    estimator.update(np.array([3, 3, 3, 1]))
+    assert estimator.log_q(np.array([3, 1, 7])).tolist() == [0, 0, 0]
+    estimator.load_state_dict(estimator.state_dict())

@@ -18,6 +18,7 @@ from omnifeat.training.optimizers import learning_rate_factor, make_optimizer
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.run import Progress
 from omnifeat.training.settings import TrainSettings, train_preset
+from omnifeat.training.tasks import shuffled
 from omnifeat.training.trainer import train
 
 CPU = torch.device("cpu")
@@ -227,6 +228,54 @@ def test_vectors_of_the_users_own_are_used_when_the_settings_name_them(tmp_path:
     assert data.config.compatibility_widths == {"title_vector": 3}
     assert [task.name for task in data.tasks] == ["pins/entity", "pins/title_vector"]
     np.testing.assert_array_equal(data.vectors["pin", "title_vector"].values, np.array(own.to_pylist()))
+
+
+def test_only_chosen_tasks_are_trained(world: Dataset, tmp_path: Path) -> None:
+    """The baseline of section 4.3.1: queries against existing embeddings alone, and no query-query pairs."""
+    settings = tiny(epochs=10, tasks=("*/pinsage", "*/itemsage"), patience=None)
+    result = train(world, preset("tiny"), settings, tmp_path / "searchsage")
+    losses = result.log.losses
+    assert set(losses[0]["tasks"]) == {"pins/pinsage", "products/itemsage", "products_offsite/itemsage"}
+    assert np.mean([p["loss"] for p in losses[-5:]]) < 0.8 * np.mean([p["loss"] for p in losses[:5]])
+    # measured by the embeddings that were trained against; one in five pins has none
+    assert result.metrics["development_recall@10_pins"] > 0.4  # by chance about 0.2
+    untrained = train(world, preset("tiny"), dataclasses.replace(settings, steps=1), tmp_path / "other").model
+    before, after = untrained.state_dict(), result.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("query.") for name in moved)
+    assert not any(name.startswith("entity.") for name in moved)
+    with pytest.raises(
+        SettingError, match=r"names 'pin/\*', but the tasks of this dataset are pins/entity, pins/pinsage"
+    ):
+        train(world, preset("tiny"), tiny(tasks=("pin/*",)), tmp_path / "no")
+
+
+def test_vocabularies_do_not_depend_on_the_tasks(world: Dataset) -> None:
+    everything, some = (prepare_training_data(world, preset("tiny"), tasks) for tasks in (None, ("queries/*",)))
+    assert [pairs.name for pairs in some.pair_sets] == ["queries"]
+    assert [pairs.name for pairs in some.development_pair_sets] == ["queries"]
+    assert some.ngram_tokenizer.fingerprint() == everything.ngram_tokenizer.fingerprint()
+    assert some.catalogue.queries.equals(everything.catalogue.queries)
+
+
+def test_shuffled_pairs_teach_nothing(world: Dataset, tmp_path: Path) -> None:
+    settings = tiny(epochs=10, patience=None, evaluate_every=0)
+    losses = {
+        shuffle: train(
+            world, preset("tiny"), dataclasses.replace(settings, shuffled_pairs=shuffle), tmp_path / str(shuffle)
+        ).loss
+        for shuffle in (False, True)
+    }
+    assert losses[True] > 1.3 * losses[False]
+
+
+def test_shuffled_pairs_are_the_same_queries_and_entities(world: Dataset) -> None:
+    (pairs, *_) = prepare_training_data(world, preset("tiny")).pair_sets
+    dealt = shuffled(pairs, seed=0)
+    assert (dealt.queries == pairs.queries).all()
+    assert (np.sort(dealt.entities) == np.sort(pairs.entities)).all()
+    assert (dealt.entities != pairs.entities).mean() > 0.8
+    assert (shuffled(pairs, seed=0).entities == dealt.entities).all()
 
 
 def test_query_batches_equal_the_tokenizer(world: Dataset) -> None:
