@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from omnifeat.errors import SettingError
 
-__all__ = ["Interval", "cluster_intervals", "paired_differences", "resampled_means"]
+__all__ = [
+    "Interval",
+    "check_bootstrap",
+    "cluster_intervals",
+    "paired_differences",
+    "resampled_means",
+    "resampled_totals",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -56,17 +63,24 @@ def resampled_means(sums_QS: FloatArray, counts_Q: FloatArray, resamples: int, s
     seed
         The same seed and Q give the same draws, whatever the systems are.
     """
+    system_count = sums_QS.shape[1]
+    totals = resampled_totals(np.column_stack([sums_QS, counts_Q]).astype(np.float64), resamples, seed)
+    return np.asarray(totals[:, :system_count] / totals[:, system_count:], dtype=np.float64)
+
+
+def resampled_totals(values_QM: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Column totals float64 (R, M) of R resamples of Q >= 1 rows; the same seed and Q give the same draws."""
     rng = np.random.default_rng(seed)
-    query_count = len(counts_Q)
-    means = np.empty((resamples, sums_QS.shape[1]), dtype=np.float64)
+    query_count = len(values_QM)
+    totals = np.empty((resamples, values_QM.shape[1]), dtype=np.float64)
     block = max(1, _DRAWS // max(1, query_count))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = rng.integers(query_count, size=(size, query_count))
         drawn += np.arange(size)[:, None] * query_count
         times = np.bincount(drawn.ravel(), minlength=size * query_count).reshape(size, query_count).astype(np.float64)
-        means[start : start + size] = (times @ sums_QS) / (times @ counts_Q)[:, None]
-    return means
+        totals[start : start + size] = times @ values_QM
+    return totals
 
 
 def cluster_intervals(
@@ -103,11 +117,16 @@ def paired_differences(
     return _intervals(sums, counts, sums - sums[:, [reference]], resamples, level, seed)
 
 
-def _checked(sums_QS: FloatArray, counts_Q: FloatArray, resamples: int, level: float) -> tuple[FloatArray, FloatArray]:
+def check_bootstrap(resamples: int, level: float) -> None:
+    """Raise `SettingError` unless the level lies between 0 and 1 and the number of resamples is 0 or more."""
     if not 0 < level < 1:
         raise SettingError(f"the level of an interval must lie between 0 and 1, got {level}")
     if resamples < 0:
         raise SettingError(f"the number of bootstrap resamples must be 0 or more, got {resamples}")
+
+
+def _checked(sums_QS: FloatArray, counts_Q: FloatArray, resamples: int, level: float) -> tuple[FloatArray, FloatArray]:
+    check_bootstrap(resamples, level)
     counts = np.asarray(counts_Q, dtype=np.float64)
     kept = counts > 0
     return np.asarray(sums_QS, dtype=np.float64)[kept], counts[kept]

@@ -5,7 +5,7 @@ Shapes: Q queries, N entities, P pairs, S rows (systems) of the study.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
+from evaluation.judged_pairs import group_mean_figures, judged_positives, positives_of_split
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
 from evaluation.run_rows import run_rows
@@ -33,6 +34,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+POSITIVES = ("engagements", "judgments")
 REFERENCE = "learned"  # highlighted, and what the other rows are compared with unless other references are named
 
 
@@ -44,6 +46,11 @@ class RecallSettings:
     ----------
     split
         Part of the recorded split whose pairs are evaluated, or `all`.
+    positives
+        `engagements`, or `judgments`: the relevant judged pairs (see `evaluation.judged_pairs`), by country where it is
+        known. Judgments have no time, so that a split by time does not part them.
+    relevant_grade
+        Grades of judgments from here on are relevant; null for more than half of the highest.
     rows
         Names in `ROWS`; null for all that the input allows.
     entity_types
@@ -70,6 +77,8 @@ class RecallSettings:
     """
 
     split: str = "test"
+    positives: str = "engagements"
+    relevant_grade: int | None = None
     rows: tuple[str, ...] | None = None
     entity_types: tuple[str, ...] | None = None
     actions: tuple[str, ...] | None = None
@@ -88,6 +97,11 @@ class RecallSettings:
         check_ks(self.ks)
         if self.groups is not None and self.by is None:
             raise SettingError("groups are named but not the column that makes them; give --by with --groups")
+        _choose("kind of positives", (self.positives,), POSITIVES)
+        if self.positives == "judgments" and self.actions is not None:
+            raise SettingError("judgments have no action; leave out --action, or give --positives engagements")
+        if self.positives != "judgments" and self.relevant_grade is not None:
+            raise SettingError("engagements have no grade; leave out --relevant-grade, or give --positives judgments")
         _choose("split", (self.split,), (*SPLITS, "all"))
         _choose("row", self.rows or (), tuple(ROWS))
         _choose("entity type", self.entity_types or (), tuple(ENTITY_TABLES))
@@ -127,6 +141,8 @@ class RecallStudy:
     """A study of one entity type: overall, and by group, the largest first or as chosen.
 
     `grouped_by` is the table and column of the groups, such as `queries.languages`; `ranks` are of each row's pairs.
+    Of judged pairs `average` is the mean of the groups' figures, each group weighing the same, and `positives` says
+    which pairs these are.
     """
 
     entity_type: str
@@ -136,6 +152,8 @@ class RecallStudy:
     grouped_by: str | None
     ranks: dict[str, IntArray]
     pairs: EvaluationPairs
+    positives: str | None = None
+    average: GroupResult | None = None
 
 
 def recall_studies(
@@ -174,20 +192,28 @@ def recall_studies(
     SettingError
         If a row is asked for that the input does not allow, or a reference is not among the rows.
     """
-    engagements = _engagements(dataset, settings)
+    judged = settings.positives == "judgments"
+    positives: dict[str, str] = {}
+    if judged:
+        found = judged_positives(dataset, entity_types=settings.entity_types, relevant_grade=settings.relevant_grade)
+        engagements, positives = positives_of_split(dataset, found, settings.split)
+    else:
+        engagements = _engagements(dataset, settings)
     present = set(pc.unique(engagements["entity_type"]).to_pylist())
     wanted = settings.entity_types or tuple(name for name in ENTITY_TABLES if name in present)
     missing = [name for name in wanted if name not in present]
     if missing or not wanted:
         raise DataError(
-            f"{dataset.path} has no engagements with entity_type {', '.join(missing) or 'pin, product or query'} in "
-            f"split '{settings.split}'; check --split, --entity-type and --action"
+            f"{dataset.path} has no {'relevant ' * judged}{settings.positives} with entity_type "
+            f"{', '.join(missing) or 'pin, product or query'} in split '{settings.split}'; check --split, "
+            f"--entity-type and {'--relevant-grade' if judged else '--action'}"
         )
     studies = []
     for entity_type in wanted:
         rows = engagements.filter(pc.equal(engagements["entity_type"], entity_type))
         given = (encoder, pretrained, known_queries)
-        studies.append(_study(dataset, entity_type, rows, given, settings, on_row, run, run_columns))
+        study = _study(dataset, entity_type, rows, given, settings, on_row, run, run_columns)
+        studies.append(replace(study, positives=positives.get(entity_type)))
     return studies
 
 
@@ -226,7 +252,9 @@ def _study(
         corpus_size=settings.corpus_size,
         seed=settings.seed,
     )
-    groups, grouped_by = _groups(dataset, engagements, pairs, settings.by, settings.groups)
+    judged = settings.positives == "judgments"
+    by = "country" if judged and settings.by is None and "country" in engagements.column_names else settings.by
+    groups, grouped_by = _groups(dataset, (settings.positives, engagements), pairs, by, settings.groups)
     entities = _entities(dataset, entity_type, pairs.entity_ids)
     ranks: dict[str, IntArray] = {}
     rows = StudyRows(
@@ -263,6 +291,7 @@ def _study(
         grouped_by,
         ranks,
         pairs,
+        average=_average(ranks, pairs, groups, settings) if judged and groups else None,
     )
 
 
@@ -288,12 +317,16 @@ def _entities(dataset: Dataset, entity_type: str, ids: pa.StringArray) -> pa.Tab
 
 
 def _groups(
-    dataset: Dataset, engagements: pa.Table, pairs: EvaluationPairs, by: str | None, chosen: tuple[str, ...] | None
+    dataset: Dataset,
+    positives: tuple[str, pa.Table],
+    pairs: EvaluationPairs,
+    by: str | None,
+    chosen: tuple[str, ...] | None,
 ) -> tuple[dict[str, BoolArray], str | None]:
     """Members bool (P,) of each group, the largest first or as chosen, and the table and column that tell them."""
     if by is None:
         return {}, None
-    source, table, column = _group_source(dataset, engagements, by)
+    source, table, column = _group_source(dataset, *positives, by)
     place = {query: row for row, query in enumerate(pairs.queries)}
     first = np.searchsorted(pairs.pair_queries, np.arange(len(pairs.queries) + 1))
     ids = pairs.entity_ids.to_pylist()
@@ -304,7 +337,7 @@ def _groups(
         query, values = place.get(record["query"]), record[column]
         if query is None or values is None:
             continue
-        if table == "engagements":
+        if table == positives[0]:
             rows = slice(pair_row[query, record["entity_id"]], pair_row[query, record["entity_id"]] + 1)
         else:
             rows = slice(first[query], first[query + 1])
@@ -319,22 +352,22 @@ def _groups(
     return {name: groups[name] for name in names}, f"{table}.{column}"
 
 
-def _group_source(dataset: Dataset, engagements: pa.Table, by: str) -> tuple[pa.Table, str, str]:
+def _group_source(dataset: Dataset, name: str, engagements: pa.Table, by: str) -> tuple[pa.Table, str, str]:
     """The rows, table and column that tell the groups: of the pair itself before its query's, lists before one value.
 
     A list stands under the name asked for or under its plural: `language` also means `languages`.
     """
     plural = f"{by}s"
     if by in engagements.column_names:
-        return engagements.select(["query", "entity_id", by]), "engagements", by
+        return engagements.select(["query", "entity_id", by]), name, by
     if plural in engagements.column_names:
-        return engagements.select(["query", "entity_id", plural]), "engagements", plural
+        return engagements.select(["query", "entity_id", plural]), name, plural
     for column in (plural, by):
         if dataset.has_column("queries", column):
             return dataset.read("queries", ["query", column]), "queries", column
     known = sorted({*engagements.column_names} - {"query", "entity_id", "entity_type", "timestamp"})
     raise DataError(
-        f"neither engagements nor queries of {dataset.path} has a column '{by}' to group by; the engagements have "
+        f"neither {name} nor queries of {dataset.path} has a column '{by}' to group by; the {name} have "
         f"{', '.join(known)}"
     )
 
@@ -342,8 +375,8 @@ def _group_source(dataset: Dataset, engagements: pa.Table, by: str) -> tuple[pa.
 def _measure(
     ranks: dict[str, IntArray], pairs: EvaluationPairs, members: BoolArray, settings: RecallSettings
 ) -> GroupResult:
-    names, queries = list(ranks), pairs.pair_queries[members]
-    ranks_PS = np.column_stack([ranks[name][members] for name in names])
+    queries = pairs.pair_queries[members]
+    ranks_PS = np.column_stack([of_row[members] for of_row in ranks.values()])
     intervals = partial(cluster_intervals, resamples=settings.resamples, level=settings.level, seed=settings.seed)
     less = partial(paired_differences, resamples=settings.resamples, level=settings.level, seed=settings.seed)
 
@@ -353,15 +386,42 @@ def _measure(
     recall = {k: intervals(*sums((ranks_PS <= k).astype(np.float64))) for k in settings.ks}
     reciprocal = intervals(*sums(1 / ranks_PS))
     hits = sums((ranks_PS <= settings.ks[0]).astype(np.float64))
-    references = settings.references if settings.references is not None else (REFERENCE,) * (REFERENCE in names)
-    differences = {reference: less(*hits, names.index(reference)) for reference in references}
+    differences = {other: less(*hits, list(ranks).index(other)) for other in _references(ranks, settings)}
+    return _result(list(ranks), recall, reciprocal, differences, queries)
+
+
+def _average(
+    ranks: dict[str, IntArray], pairs: EvaluationPairs, groups: dict[str, BoolArray], settings: RecallSettings
+) -> GroupResult:
+    """The mean of the groups' figures."""
+    ranks_PS = np.column_stack(list(ranks.values()))
+    mean = partial(group_mean_figures, resamples=settings.resamples, level=settings.level, seed=settings.seed)
+    hits = {k: mean((ranks_PS <= k).astype(np.float64), pairs, groups) for k in settings.ks}
+    main, recall = hits[settings.ks[0]], {k: figures.intervals() for k, figures in hits.items()}
+    differences = {other: main.less(list(ranks).index(other)).intervals() for other in _references(ranks, settings)}
+    queries = pairs.pair_queries[np.logical_or.reduce(list(groups.values()))]
+    return _result(list(ranks), recall, mean(1 / ranks_PS, pairs, groups).intervals(), differences, queries)
+
+
+def _references(ranks: dict[str, IntArray], settings: RecallSettings) -> tuple[str, ...]:
+    return settings.references if settings.references is not None else (REFERENCE,) * (REFERENCE in ranks)
+
+
+def _result(
+    names: list[str],
+    recall: dict[int, list[Interval]],
+    reciprocal: list[Interval],
+    differences: dict[str, list[Interval]],
+    queries: IntArray,
+) -> GroupResult:
+    """Figures of all rows by row; `queries` holds that of each pair."""
     rows = {
         name: RowResult(
-            {k: recall[k][column] for k in settings.ks},
-            reciprocal[column],
-            {other: None if other == name else found[column] for other, found in differences.items()},
+            {k: intervals[place] for k, intervals in recall.items()},
+            reciprocal[place],
+            {other: None if other == name else found[place] for other, found in differences.items()},
         )
-        for column, name in enumerate(names)
+        for place, name in enumerate(names)
     }
     return GroupResult(len(queries), len(np.unique(queries)), rows)
 

@@ -18,6 +18,7 @@ from omnifeat.errors import OutputError
 __all__ = [
     "ReportContext",
     "check_target",
+    "pairs_name",
     "recall_json",
     "recall_markdown",
     "recall_rows",
@@ -90,6 +91,8 @@ def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, contex
                 "overall": _group_json(study.overall),
                 "groups": {name: _group_json(group) for name, group in study.groups.items()},
             }
+            | ({} if study.positives is None else {"positives": study.positives})
+            | ({} if study.average is None else {"average_of_groups": _group_json(study.average)})
             for study in studies
         ],
     }
@@ -125,23 +128,30 @@ def recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str]
 def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> str:
     """The tables, what the rows are, and how it was measured."""
     main = settings.ks[0]
-    parts = [f"# Recall@{main} on {context.dataset}, split {settings.split}"]
+    parts = [f"# Recall@{main} on {context.dataset}, {pairs_name(settings)}"]
     for study in studies:
         pairs = f"{study.overall.pairs:,} pairs of {study.overall.queries:,} queries"
-        parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {study.corpus:,} entities.")
+        said = f" {study.positives}" if study.positives else ""
+        parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {study.corpus:,} entities.{said}")
         parts.append(markdown_table(*recall_rows(study, settings)))
         if study.groups:
             parts.append(f"Recall@{main} in % by `{study.grouped_by}`; a pair may belong to several groups:")
-            columns = [settings.by or "", "pairs", *study.overall.rows]
+            columns = [(study.grouped_by or "").split(".")[-1], "pairs", *study.overall.rows]
+            averaged = {} if study.average is None else {"mean of these": study.average}
             cells = [
                 [name, f"{group.pairs:,}", *(interval_cell(row.recall[main]) for row in group.rows.values())]
-                for name, group in study.groups.items()
+                for name, group in {**study.groups, **averaged}.items()
             ]
             parts.append(markdown_table(columns, cells))
     shown = list(dict.fromkeys(name for study in studies for name in study.overall.rows))
     parts.append("## Rows\n\n" + "\n".join(f"- `{name}`: {ROWS.get(name, RUN_ROW)}" for name in shown))
     parts.append("## How it was measured\n\n" + "\n".join(f"- {line}" for line in _method(settings, context)))
     return "\n\n".join(parts) + "\n"
+
+
+def pairs_name(settings: RecallSettings) -> str:
+    """Which pairs are evaluated, in a few words for a heading."""
+    return "relevant judged pairs" if settings.positives == "judgments" else f"split {settings.split}"
 
 
 def _method(settings: RecallSettings, context: ReportContext) -> list[str]:
@@ -168,7 +178,8 @@ def _method(settings: RecallSettings, context: ReportContext) -> list[str]:
 
 def _picture(study: RecallStudy, settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
     main = settings.ks[0]
-    groups = {"all": study.overall, **dict(list(study.groups.items())[:_PANELS])}
+    averaged = {} if study.average is None else {"mean of groups": study.average}
+    groups = {"all": study.overall, **averaged, **dict(list(study.groups.items())[:_PANELS])}
     panels = [
         BarPanel(f"{name} ({group.pairs:,} pairs)", tuple(row.recall[main] for row in group.rows.values()))
         for name, group in groups.items()
@@ -177,7 +188,7 @@ def _picture(study: RecallStudy, settings: RecallSettings, context: ReportContex
     return {
         "names": list(study.overall.rows),
         "panels": panels,
-        "title": f"{context.dataset}: {study.entity_type}s, {settings.split} split, {study.corpus:,} entities",
+        "title": f"{context.dataset}: {study.entity_type}s, {pairs_name(settings)}, {study.corpus:,} entities",
         "label": f"Recall@{main} in %{level}",
         "highlight": REFERENCE,
     }

@@ -25,6 +25,12 @@ def recall(
         list[str] | None, typer.Option(help="Table of query embeddings of that encoder, from `omnifeat embed`; repeat.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, development, test, or all.")] = "test",
+    positives: Annotated[
+        str, typer.Option(help="Pairs to find: engagements, or judgments (the relevant ones, by country).")
+    ] = "engagements",
+    relevant_grade: Annotated[
+        int | None, typer.Option(help="Judgments of this grade or more are relevant; above half of the highest.")
+    ] = None,
     baselines: Annotated[
         str | None,
         typer.Option(help="Rows beside `learned`, separated by commas; `none`, or all that the input allows."),
@@ -62,7 +68,7 @@ def recall(
     from evaluation.pretrained import PretrainedEncoder
     from evaluation.recall_study import REFERENCE, RecallSettings, recall_studies
     from evaluation.relevance_study import score_columns
-    from evaluation.reports import ReportContext, check_target, recall_json, recall_rows, write_recall
+    from evaluation.reports import ReportContext, check_target, pairs_name, recall_json, recall_rows, write_recall
     from evaluation.tables import text_table
     from omnifeat.data.dataset import Dataset
     from omnifeat.data.files import read_table
@@ -79,6 +85,8 @@ def recall(
         rows = tuple(name for name in rows if name != "none") + ((REFERENCE,) if encoder is not None else ())
     settings = RecallSettings(
         split=split,
+        positives=positives,
+        relevant_grade=relevant_grade,
         rows=rows,
         entity_types=None if entity_type is None else (entity_type,),
         actions=_listed(action),
@@ -125,8 +133,8 @@ def recall(
     tables = []
     for study in studies:
         title = (
-            f"{study.entity_type}s, split {split}: {study.overall.pairs:,} pairs of {study.overall.queries:,} queries "
-            f"among {study.corpus:,} entities"
+            f"{study.entity_type}s, {pairs_name(settings)}: {study.overall.pairs:,} pairs of {study.overall.queries:,} "
+            f"queries among {study.corpus:,} entities"
         )
         tables += [title, text_table(*recall_rows(study, settings))]
     result = {**recall_json(studies, settings, context), "files": [str(path) for path in files]}
