@@ -25,9 +25,9 @@ from evaluation.reproduction.results import Difference, Estimate, Histogram
 
 __all__ = ["Bar", "CurveLine", "Gain", "bars_panel", "gains_panel", "histogram_panel", "lines_panel"]
 
-_LINE = 27.0  # points for a name and its bar
-_EDGES = 36.0  # points above and below what is drawn
-_NAME = 44  # columns of a name
+_LINE = 28.0  # points for a name and its bar
+_HEAD, _FOOT = 2.0, 17.0  # points above what is drawn, and below for the scale
+_NAME = 40  # columns of a name
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-",
@@ -73,12 +73,12 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None and finite(value) is not None]
 
 
-def _names_down(axes: Axes, names: Sequence[str], left: float) -> None:
+def _names_down(axes: Axes, names: Sequence[str], left: float, width: int = _NAME) -> None:
     """Lines from top to bottom, each with its name above it, beginning at `left` of the axis."""
     axes.set_ylim(len(names) - 0.35, -0.75)
     axes.set_yticks([])
     for place, name in enumerate(names):
-        axes.text(left, place - 0.36, shorten(name, _NAME), va="center", ha="left", fontsize=9)
+        axes.text(left, place - 0.36, shorten(name, width), va="center", ha="left", fontsize=9)
 
 
 def _diamond(axes: Axes, x: float, y: float) -> None:
@@ -125,7 +125,7 @@ def bars_panel(title: str, bars: Sequence[Bar], every: Sequence[Bar]) -> Panel:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
 
-    return Panel(title, f"{title}: {words}.", _LINE * len(bars) + _EDGES, draw)
+    return Panel(title, f"{title}: {words}.", _LINE * len(bars) + _HEAD + _FOOT, _HEAD, _FOOT, draw)
 
 
 def gains_panel(title: str, gains: Sequence[Gain], every: Sequence[Gain]) -> Panel:
@@ -142,8 +142,7 @@ def gains_panel(title: str, gains: Sequence[Gain], every: Sequence[Gain]) -> Pan
     )
     low, high = min(ends), max(ends)
     span = max(high - low, 0.01)
-    # the figure stands behind the interval: as wide as its longest text
-    limits = low - 0.04 * span, high + 0.62 * span
+    limits = low - 0.06 * span, high + 0.06 * span
     words = "; ".join(
         f"{gain.label} {_gain_text(gain.difference)} {estimate_interval(gain.difference)}, "
         + ("beyond noise" if gain.difference.beyond_noise else "within noise")
@@ -153,29 +152,24 @@ def gains_panel(title: str, gains: Sequence[Gain], every: Sequence[Gain]) -> Pan
 
     def draw(axes: Axes) -> None:
         axes.set_xlim(*limits)
-        _names_down(axes, [gain.label for gain in gains], limits[0])
-        axes.axvline(0, color=COLOURS["quiet"], linewidth=1)
+        _names_down(axes, [gain.label for gain in gains], limits[0], _NAME - 15)
         for place, gain in enumerate(gains):
             found, y = gain.difference, place + 0.13
             ends = [part for part in (found.low, found.high) if part is not None]
+            axes.plot([0, 0], [y - 0.17, y + 0.19], color=COLOURS["quiet"], linewidth=1)
             axes.plot(ends, [y] * len(ends), color=COLOURS["ours"], linewidth=2.2, solid_capstyle="round")
             inside = COLOURS["ours"] if found.beyond_noise else COLOURS["page"]
             axes.scatter(
-                [found.value], [y], s=34, facecolors=inside, edgecolors=COLOURS["ours"], linewidths=1.5, zorder=4
+                [found.value], [y], s=24, facecolors=inside, edgecolors=COLOURS["ours"], linewidths=1.5, zorder=4
             )
-            last = max([found.value, *ends])
             if gain.paper is not None:
                 _diamond(axes, gain.paper, y)
-                if last < gain.paper + 0.02 * span:
-                    last = max(last, gain.paper)
-            axes.annotate(
-                _gain_text(found), (last, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8.5
-            )
+            axes.text(limits[1], place - 0.36, _gain_text(found), va="center", ha="right", fontsize=8.5)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(value).rstrip("0").rstrip(".") or "0"))
 
-    return Panel(title, f"{title}: {words}.", _LINE * len(gains) + _EDGES, draw)
+    return Panel(title, f"{title}: {words}.", _LINE * len(gains) + _HEAD + _FOOT, _HEAD, _FOOT, draw)
 
 
 def _gain_text(found: Difference) -> str:
@@ -203,7 +197,7 @@ def histogram_panel(
         axes.set_xlabel("cosine", labelpad=1)
         axes.legend(loc="upper left", ncols=2, borderaxespad=0, handlelength=1.8, columnspacing=1.2)
 
-    return Panel(title, words, 150, draw)
+    return Panel(title, words, 150, 2, 27, draw)
 
 
 def lines_panel(
@@ -216,7 +210,8 @@ def lines_panel(
     from_zero: bool = False,
 ) -> Panel:
     """Lines with bands, told apart by colour, dashes and (where the points are few) markers; names above."""
-    rows = -(-len(lines) // 2)
+    # a figure of the scale stands above its line, the names above that
+    head = 14.0 + (13.0 * -(-len(lines) // 2) if len(lines) > 1 else 0.0)
 
     def draw(axes: Axes) -> None:
         for line in lines:
@@ -255,17 +250,17 @@ def lines_panel(
             label.set_verticalalignment("bottom")
         axes.tick_params(axis="y", pad=0)
         axes.set_xlabel(x_label, labelpad=1)
-        if len(lines) > 1 or lines[0].label:
+        if len(lines) > 1:
             axes.legend(
                 loc="lower left",
-                bbox_to_anchor=(-0.01, 1.0),
+                bbox_to_anchor=(-0.01, 1.0 + 12 / 110),
                 ncols=2,
                 borderaxespad=0,
                 handlelength=2.6,
                 columnspacing=1.2,
             )
 
-    return Panel(title, words, 150 + 14 * rows, draw)
+    return Panel(title, words, 150 + head, head, 27, draw)
 
 
 def _short(value: float) -> str:

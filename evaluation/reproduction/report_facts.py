@@ -123,7 +123,7 @@ def system_note(found: Sequence[Retrieved]) -> str:
         parts.append(f"{count(engaged)} engaged")
     grades = [grade for one in found if (grade := finite(one.grade)) is not None]
     if grades:
-        parts.append(f"mean grade {sum(grades) / len(grades):.1f} of {count(len(grades))} judged")
+        parts.append(f"{count(len(grades))} judged, mean grade {sum(grades) / len(grades):.1f}")
     return ", ".join(parts)
 
 

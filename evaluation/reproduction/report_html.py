@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -123,7 +123,7 @@ def html_page(results: StudyResults) -> str:
         "command": clean(results.command),
         "data": data_rows(results),
         "settings": [(clean(name), clean(text)) for name, text in results.settings.items()],
-        "trained": [_training(one, names, table_ids) for one in results.trained],
+        "trained": _trained(results.trained, names, table_ids),
         "curves": curves,
         "machine": machine_rows(results),
         "finished": clean(results.finished),
@@ -168,6 +168,12 @@ def _contents(
     if results.trained:
         found.append(("trainings", "Trainings", "Trainings"))
     return found
+
+
+def _trained(found: Sequence[Trained], names: dict[str, str], ids: dict[str, str]) -> list[list[_Training]]:
+    """The trainings in groups of seeds that are alike in all that is said of them once."""
+    alike = groupby(found, lambda one: (one.name, one.what, one.changes, one.tasks))
+    return [[_training(one, names, ids) for one in several] for _, several in alike]
 
 
 def _training(one: Trained, names: dict[str, str], ids: dict[str, str]) -> _Training:

@@ -32,16 +32,19 @@ from evaluation.reproduction.results import Query, Retrieved, StudyResults, Tabl
 
 __all__ = ["markdown_report", "markdown_text"]
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$^=@-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$@])")
 
 
 def markdown_text(text: str) -> str:
-    """Anyone's text on one line, in which nothing is markup, a link or HTML."""
+    """Anyone's text on one line, in which nothing is markup, a link or HTML, wherever on a line it stands."""
     line = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _SPECIAL.sub(r"\\\1", line)
-    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", line)  # no numbered list
+    # what begins a heading, a list or a rule does so only at the start of a line
+    line = re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", re.sub(r"^([-+=#])", r"\\\1", line))
     # no address that becomes a link by itself
-    return re.sub(r"(?i)(https?|ftp|mailto|xmpp):", r"\1\\:", re.sub(r"(?i)\bwww\.", r"www\\.", line))
+    return re.sub(
+        r"(?i)(https?|ftp|mailto|xmpp):", r"\1\\:", re.sub(r"(?i)www\.", lambda www: www.group()[:3] + "\\.", line)
+    )
 
 
 def _code(text: str) -> str:
@@ -72,7 +75,8 @@ def _cell(cell: LineCell | None) -> str:
         return ABSENT
     more = f"({cell.more})" if cell.main and cell.more else cell.more
     mark = cell.mark.symbol if cell.mark is not None else ""
-    return markdown_text(" ".join(part for part in (mark, cell.main, more, cell.interval) if part))
+    # figures alone: nothing in them is markup
+    return " ".join(part for part in (mark, cell.main, more, cell.interval) if part)
 
 
 def _study_table(view: TableView) -> list[str]:
@@ -83,6 +87,8 @@ def _study_table(view: TableView) -> list[str]:
             rows.append([name, markdown_text(line.label), *(_cell(cell) for cell in line.cells)])
     parts = [markdown_text(view.caption)] if view.caption else []
     parts.append(_table(["", "", *(markdown_text(name) for name in view.names)], rows, left=2))
+    if view.measured:
+        parts.append(f"Measured on {view.measured} in every column.")
     if view.sizes:
         sizes = [f"{name}: {size}" for name, size in zip(view.names, view.sizes, strict=True) if size]
         parts.append("Measured on " + markdown_text("; ".join(sizes)) + ".")
@@ -233,7 +239,7 @@ def _training(one: Trained, names: dict[str, str]) -> list[str]:
     uses = ", ".join(names.get(key) or key for key in one.used_by)
     return [
         markdown_text(one.name),
-        *(markdown_text(text) for text in training_numbers(one)),
+        *training_numbers(one),
         markdown_text(uses),
         "; ".join(what),
         _code(one.fingerprint).replace("|", "\\|"),

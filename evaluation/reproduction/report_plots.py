@@ -89,6 +89,7 @@ def _gains(table: Table, name: str) -> Plot | None:
 
 
 def _bars(table: Table, name: str) -> Plot | None:
+    with_paper = {row.key for row in table.rows if any(cell.paper is not None for cell in row.cells.values())}
     referred = {
         other.key
         for row in table.rows
@@ -103,13 +104,14 @@ def _bars(table: Table, name: str) -> Plot | None:
                 continue
             role: Literal["ours", "reference", "other"]
             role = "ours" if cell.difference is not None else "reference" if row.key in referred else "other"
+            if with_paper and row.key not in with_paper:
+                role = "other"
             columns.setdefault(column.key, []).append(Bar(clean(row.label), cell.ours, cell.paper, role))
     every = [bar for bars in columns.values() for bar in bars]
     if not every:
         return None
     if all(bar.role == "other" for bar in every):
         columns = {key: [Bar(bar.label, bar.found, bar.paper, "ours") for bar in bars] for key, bars in columns.items()}
-    with_paper = any(bar.paper is not None for bar in every)
     caption = "Bars are the figures found here, the thin lines their intervals; all panels have one scale."
     if with_paper:
         caption += (

@@ -20,14 +20,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from evaluation.reproduction.report_text import clean, slug
+from evaluation.reproduction.report_text import clean, shorten, slug
 
 __all__ = ["COLOURS", "SERIES", "Panel", "drawing", "page_svg", "picture_svg"]
 
-WIDTH = 260.0  # points across a panel: drawn at about 350 pixels, its text is as large as the page's small text
+WIDTH = 220.0  # points across a panel: drawn at about 300 pixels, its text is as large as the page's small text
 _COLUMNS = 3  # panels side by side in a picture
 _GAP = 22.0
 _TITLE = 18.0
+_SIDE = 8.0  # half of a figure under the first or last tick
 
 # what each colour stands for: the colour that matplotlib draws it in -> its CSS variable, and its colour on white
 _PALETTE = {
@@ -82,11 +83,13 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title, what it shows in words, its height in points, and what draws it into axes."""
+    """One panel: its title, what it shows in words, its height in points with its margins, and what draws it."""
 
     title: str
     description: str
     height: float
+    head: float
+    foot: float
     draw: Callable[[Axes], None]
 
 
@@ -100,15 +103,16 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def _axes(figure: Figure, left: float, top: float, height: float) -> Axes:
-    """Axes `height` points high whose panel begins at `left`, `top` in points; labels of ticks lie in the margins."""
+def _axes(figure: Figure, panel: Panel, left: float, top: float) -> Axes:
+    """Axes of a panel that begins at `left` and `top` in points."""
     width, whole = (size * 72 for size in figure.get_size_inches())
+    high = panel.height - panel.head - panel.foot
     return figure.add_axes(
         (
-            (left + 4) / width,
-            1 - (top + height - 30) / whole,
-            (WIDTH - 8) / width,
-            (height - 34) / whole,
+            (left + _SIDE) / width,
+            1 - (top + panel.head + high) / whole,
+            (WIDTH - 2 * _SIDE) / width,
+            high / whole,
         )
     )
 
@@ -123,7 +127,7 @@ def _render(figure: Figure) -> ElementTree.Element:
 def _tidy(root: ElementTree.Element, prefix: str, colours: dict[str, str], fonts: str) -> None:
     """Leave out what a page needs not, give ids their own prefix, and put in colours and fonts."""
     parents = {child: parent for parent in root.iter() for child in parent}
-    used = set()
+    used: set[tuple[str, str]] = set()
     for element in list(root.iter()):
         element.tag = element.tag.rsplit("}", 1)[-1]
         element.tail = None
@@ -180,7 +184,7 @@ def page_svg(panel: Panel, name: str) -> str:
     `name` begins every id in it, and must be another one for each panel of the page.
     """
     figure = Figure(figsize=(WIDTH / 72, panel.height / 72))
-    panel.draw(_axes(figure, 0, 0, panel.height))
+    panel.draw(_axes(figure, panel, 0, 0))
     root = _render(figure)
     variables = {drawn: f"var(--plot-{kind})" for kind, (drawn, _) in _PALETTE.items()}
     _tidy(root, name, variables, "inherit")
@@ -199,15 +203,14 @@ def picture_svg(panels: Sequence[Panel], title: str) -> str:
     for row, tall in zip(rows, heights, strict=True):
         for place, panel in enumerate(row):
             left = _GAP + place * (WIDTH + _GAP)
-            text = clean(panel.title)
             figure.text(
-                (left + 4) / width,
+                (left + _SIDE) / width,
                 1 - (top + 12) / height,
-                text if len(text) <= 48 else text[:47] + "…",
+                shorten(panel.title, 38),
                 fontsize=10,
                 fontweight="bold",
             )
-            panel.draw(_axes(figure, left, top + _TITLE, panel.height))
+            panel.draw(_axes(figure, panel, left, top + _TITLE))
         top += tall
     root = _render(figure)
     name = slug(title)

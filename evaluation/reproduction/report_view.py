@@ -103,7 +103,11 @@ class RowView:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table as it is shown; `groups` are headings with the number of columns under each, `sizes` lie under labels."""
+    """A table as it is shown.
+
+    `groups` are headings with the number of columns under each; `sizes` lie under the columns' labels, or one size of
+    all columns is `measured`.
+    """
 
     key: str
     heading: str
@@ -112,6 +116,7 @@ class TableView:
     labels: tuple[str, ...]
     names: tuple[str, ...]
     sizes: tuple[str, ...]
+    measured: str
     rows: tuple[RowView, ...]
     notes: tuple[str, ...]
     paper: bool
@@ -172,6 +177,7 @@ def table_view(table: Table) -> TableView:
     found = {key: [row.cells[key] for row in table.rows if key in row.cells] for key in keys}
     shared = {key: len({(cell.pairs, cell.queries) for cell in cells}) <= 1 for key, cells in found.items()}
     sizes = tuple(_size(found[key][0]) if found[key] and shared[key] else "" for key in keys)
+    one_size = len(sizes) > 1 and len(set(sizes)) == 1 and sizes[0] != ""
     groups = [
         (clean(group), len(list(columns))) for group, columns in groupby(table.columns, lambda column: column.group)
     ]
@@ -183,7 +189,8 @@ def table_view(table: Table) -> TableView:
         groups=tuple(groups) if any(group for group, _ in groups) else (),
         labels=tuple(clean(column.label) for column in table.columns),
         names=tuple(clean(f"{column.group} {column.label}") for column in table.columns),
-        sizes=sizes if any(sizes) else (),
+        sizes=() if not any(sizes) or one_size else sizes,
+        measured=sizes[0] if one_size else "",
         rows=tuple(_row_view(table, row, own_sizes=not all(shared.values())) for row in table.rows),
         notes=tuple(clean(note) for note in table.notes),
         paper=any(cell.paper is not None or cell.paper_relative is not None for cell in cells),
