@@ -64,6 +64,19 @@ class Location:
         except (OSError, ValueError) as error:
             raise DataError(f"{self.name} cannot be reached: {one_line(error)}") from error
 
+    def size(self) -> int:
+        """Bytes of this file.
+
+        Raises
+        ------
+        DataError
+            The file cannot be reached.
+        """
+        try:
+            return int(self.filesystem.get_file_info(self.path).size)
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{self.name} cannot be reached: {one_line(error)}") from error
+
     def names(self) -> list[str]:
         """Names in this folder, sorted, without those that begin with `.` or `_`; nothing if there is no folder."""
         selector = pafs.FileSelector(self.path, allow_not_found=True)

@@ -1,0 +1,215 @@
+"""What a study asks: sets of held-out pairs, and the corpora that their positives are ranked in (section 4.2).
+
+    pin/save, pin/long_click, product/save, product/long_click, query/click    engaged pairs of the test part
+    pin/relevance                              relevant judged pairs, mean over countries
+    pin/relevance/US, ...                                                      the same of one country
+
+All questions about one entity type share a corpus: the dataset's table `corpus` where it has one, else all entities or
+a random sample of them.
+
+Shapes: P pairs, N entities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.judged_pairs import JudgedPositives, judged_positives
+from evaluation.recall import EvaluationPairs
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.schema import ENTITY_TABLES
+from omnifeat.data.splits import split_rows
+from omnifeat.errors import DataError
+
+__all__ = ["PairGroup", "Question", "QuestionSet", "catalogue_ids", "questions_of"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+_ACTIONS = {"pin": ("save", "long_click"), "product": ("save", "long_click"), "query": ("click",)}
+_LABELS = {"save": "save", "long_click": "long-click", "click": "click"}
+
+
+@dataclass(frozen=True, eq=False)
+class PairGroup:
+    """Pairs that are ranked together, in one corpus: the engaged pairs of an entity type, or the judged ones."""
+
+    key: str
+    entity_type: str
+    pairs: EvaluationPairs
+    seen: BoolArray  # (P,) pairs that the training part has too
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One figure of a table: the mean over `members` of the Recall@10 of those pairs of a group.
+
+    Attributes
+    ----------
+    key, label, heading
+        `pin/save`; how a column is named, and the heading over it.
+    group
+        Key of the `PairGroup`.
+    members
+        bool (P,) each; more than one for a mean over countries.
+    """
+
+    key: str
+    label: str
+    heading: str
+    group: str
+    members: tuple[BoolArray, ...]
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs that count."""
+        return int(np.logical_or.reduce(self.members).sum())
+
+    def among(self, kept: BoolArray) -> Question | None:
+        """The same question about some of the pairs; None where no pair is left in one of the members."""
+        members = tuple(member & kept for member in self.members)
+        if not all(member.any() for member in members):
+            return None
+        return Question(self.key, self.label, self.heading, self.group, members)
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionSet:
+    """All questions of a dataset."""
+
+    groups: dict[str, PairGroup]
+    questions: dict[str, Question]
+    relevant_grade: int | None
+
+    def digest(self) -> str:
+        """Hash of the pairs and the corpora: figures of another set are not to be mixed with these."""
+        digest = hashlib.sha256()
+        for key in sorted(self.groups):
+            pairs = self.groups[key].pairs
+            digest.update(key.encode())
+            digest.update("\n".join(pairs.queries).encode())
+            for array in (pairs.pair_queries, pairs.pair_positives, pairs.in_corpus):
+                digest.update(np.ascontiguousarray(array).tobytes())
+            for text in pairs.entity_ids.to_pylist():
+                digest.update(text.encode() + b"\n")
+        return digest.hexdigest()
+
+
+def questions_of(dataset: Dataset, *, corpus_size: int | None, seed: int) -> QuestionSet:
+    """The questions that a dataset allows, in the order of the paper's Table 2.
+
+    Parameters
+    ----------
+    corpus_size, seed
+        Random entities of a type to rank among where the dataset has no table `corpus`; null for all.
+
+    Raises
+    ------
+    DataError
+        The dataset records no split, or has no engaged pair in its test part.
+    """
+    if dataset.info.split is None:
+        raise DataError(f"{dataset.path} records no split, so that there is nothing held out: record one")
+    columns = list(dict.fromkeys(["query", "entity_id", "entity_type", "action", dataset.info.split.column]))
+    dataset.require("engagements", *columns)
+    engagements = dataset.read("engagements", columns)
+    test, train = (split_rows(engagements, dataset.info.split, part) for part in ("test", "train"))
+    groups: dict[str, PairGroup] = {}
+    questions: dict[str, Question] = {}
+    judged = _judged(dataset)
+    for entity_type, (table, _) in ENTITY_TABLES.items():
+        chosen = test.filter(pc.equal(test["entity_type"], entity_type))
+        chosen = chosen.filter(pc.is_in(chosen["action"], pa.array(_ACTIONS[entity_type])))
+        if not len(chosen) or not dataset.has(table):
+            continue
+        ids = catalogue_ids(dataset, entity_type)
+        corpus = _corpus(dataset, entity_type)
+        size = None if corpus is not None else corpus_size
+        pairs = _pairs(chosen, ids, corpus, size, seed)
+        groups[entity_type] = PairGroup(entity_type, entity_type, pairs, _among(train, pairs, entity_type))
+        for action in _ACTIONS[entity_type]:
+            members = _among(chosen.filter(pc.equal(chosen["action"], action)), pairs, entity_type)
+            if members.any():
+                key = f"{entity_type}/{action}"
+                questions[key] = Question(key, _LABELS[action], entity_type.title(), entity_type, (members,))
+        if entity_type == "pin" and judged is not None:
+            relevant = _pairs(judged.table, ids, corpus, size, seed)
+            groups["pin judged"] = PairGroup("pin judged", "pin", relevant, _among(train, relevant, "pin"))
+            questions |= _relevance(judged, relevant)
+    if not questions:
+        raise DataError(
+            f"{dataset.path} has no engagements of the test part with an action that is evaluated "
+            "(save, long_click of pins and products; click of queries): choose another split"
+        )
+    return QuestionSet(groups, questions, None if judged is None else judged.relevant_grade)
+
+
+def catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
+    """Distinct ids of an entity type; a query may stand once a language."""
+    table, column = ENTITY_TABLES[entity_type]
+    dataset.require(table, column)
+    return pc.unique(dataset.read(table, [column])[column].cast(pa.string()))
+
+
+def _judged(dataset: Dataset) -> JudgedPositives | None:
+    if not dataset.has("judgments"):
+        return None
+    kinds = set(dataset.read("judgments", ["entity_type"])["entity_type"].unique().to_pylist())
+    return judged_positives(dataset, entity_types=("pin",)) if "pin" in kinds else None
+
+
+def _relevance(judged: JudgedPositives, pairs: EvaluationPairs) -> dict[str, Question]:
+    countries = judged.countries(pairs)
+    everyone = (np.ones(len(pairs.pair_queries), dtype=bool),)
+    found = {
+        "pin/relevance": Question(
+            "pin/relevance", "relevance", "Pin", "pin judged", tuple(countries.values()) or everyone
+        )
+    }
+    for country, members in countries.items():
+        key = f"pin/relevance/{country}"
+        found[key] = Question(key, f"relevance ({country})", "Pin", "pin judged", (members,))
+    return found
+
+
+def _pairs(
+    table: pa.Table, ids: pa.StringArray, corpus: pa.StringArray | None, size: int | None, seed: int
+) -> EvaluationPairs:
+    queries, positives = table["query"].to_pylist(), table["entity_id"].to_pylist()
+    if corpus is None:
+        return EvaluationPairs.make(queries, positives, ids, corpus_size=size, seed=seed)
+    return EvaluationPairs.make(queries, positives, ids, corpus_ids=corpus)
+
+
+def _corpus(dataset: Dataset, entity_type: str) -> pa.StringArray | None:
+    if not dataset.has("corpus"):
+        return None
+    table = dataset.read("corpus", ["entity_type", "entity_id"])
+    ids = table.filter(pc.equal(table["entity_type"], entity_type))["entity_id"].cast(pa.string())
+    return ids.combine_chunks() if len(ids) else None
+
+
+def _among(rows: pa.Table, pairs: EvaluationPairs, entity_type: str) -> BoolArray:
+    """bool (P,): which of the pairs stand in the rows."""
+    rows = rows.filter(pc.equal(rows["entity_type"], entity_type)) if "entity_type" in rows.column_names else rows
+    queries = pa.array(pairs.queries, pa.string())
+    query_rows = pc.index_in(rows["query"].cast(pa.string()), queries)
+    entity_rows = pc.index_in(rows["entity_id"].cast(pa.string()), pairs.entity_ids)
+    known = pc.and_(pc.is_valid(query_rows), pc.is_valid(entity_rows))
+    width = len(pairs.entity_ids)
+    keys = query_rows.filter(known).to_numpy().astype(np.int64) * width + entity_rows.filter(known).to_numpy().astype(
+        np.int64
+    )
+    members: BoolArray = np.isin(pairs.pair_queries * width + pairs.pair_positives, keys)
+    return members
+
+
+def corpus_counts(groups: Mapping[str, PairGroup]) -> dict[str, int]:
+    """Entity type -> entities in its corpus."""
+    return {group.entity_type: group.pairs.corpus_count for group in groups.values()}

@@ -1,0 +1,43 @@
+"""Ranks of every system on every question, kept in files, so that tables cost no second measuring.
+
+measures/NAME.npz    group -> ranks int32 (P,), and `key`: what they were measured on and with
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from omnifeat.data.files import replace_when_whole
+
+__all__ = ["Ranks", "kept_ranks"]
+
+Ranks = Mapping[str, npt.NDArray[np.int32]]
+
+
+def kept_ranks(folder: Path, name: str, key: str, measure: Callable[[], Mapping[str, npt.NDArray[np.int64]]]) -> Ranks:
+    """The ranks of a system by group: read if they were measured before, else measured and kept.
+
+    Parameters
+    ----------
+    folder
+        Of the files.
+    name
+        Of the system; `/` becomes `_` in the file's name.
+    key
+        Tells what the ranks depend on: the questions and the encoder's fingerprint. Ranks under another key are
+        measured anew.
+    """
+    path = folder / f"{name.replace('/', '_')}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as known:
+            if str(known["key"]) == key:
+                return {group: known[group] for group in known.files if group != "key"}
+    found = {group: ranks.astype(np.int32) for group, ranks in measure().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    with replace_when_whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, key=np.array(key), **found)  # type: ignore[arg-type]
+    return found

@@ -1,0 +1,198 @@
+"""A self-check of training and evaluation: what must be found if nothing is wrong (`omnifeat reproduce --sanity`).
+
+Three models are trained: the base, one on shuffled pairs, and one without the correction by frequency.
+
+- **Shuffled pairs teach nothing.** What a model finds by chance is what it finds when the queries are dealt out anew
+  over the held-out pairs: popular entities may be found often, but not by their own queries. The second model must
+  find no more with the right queries: the interval of the difference must reach down to zero. If it does not,
+  something of the answer is in the input. (Of pins and products alone: one encoder on both sides finds queries that are
+  spelled alike without any training.)
+- **True pairs teach something.** The same difference of the base must lie above zero, and its recall above the
+  second's.
+- **logQ has the right sign.** In-batch negatives are drawn by popularity. Without the correction (section 3.5) popular
+  entities are pushed away from all queries; with it they are not, and with a swapped sign they are pushed away twice.
+  So the rank correlation of an entity's number of training pairs with its mean cosine to random queries must be
+  greater with the correction than without.
+
+Shapes: Q queries, N entities, P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.stats import spearmanr
+
+from evaluation.bootstrap import Interval, cluster_intervals
+from evaluation.recall import per_query_sums
+from evaluation.reproduction.figures import Bootstrap, K
+from evaluation.reproduction.questions import PairGroup, QuestionSet, questions_of
+from evaluation.reproduction.study import StudySettings, study_training
+from evaluation.reproduction.systems import Entities, model_vectors, ranks_of_vectors
+from evaluation.reproduction.trainings import Training, run_training
+from evaluation.reproduction.variations import BASE, VARIATIONS, Variation
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.splits import split_rows
+from omnifeat.frozen import FrozenEncoder
+from omnifeat.models.config import preset as encoder_preset
+
+__all__ = ["Check", "run_sanity"]
+
+FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+
+_SHUFFLED = Variation(
+    name="shuffled", label="Shuffled pairs", what="Trained on pairs whose entities were dealt out anew.",
+    training={"shuffled_pairs": True},
+)  # fmt: skip
+_QUERIES = 2_000
+_DEALS = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold: what, whether it does, and the figures."""
+
+    name: str
+    holds: bool
+    evidence: str
+
+
+def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: Progress) -> list[Check]:
+    """Train and measure what the checks need.
+
+    Parameters
+    ----------
+    out
+        Folder for the trainings; a check that was cut short goes on.
+    progress
+        As in `run_study`.
+
+    Raises
+    ------
+    DataError, SettingError
+        As `run_study`.
+    """
+    questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
+    config, base = encoder_preset(settings.preset), replace(study_training(settings), seed=settings.seeds[0])
+    trainings = {}
+    for variation in (VARIATIONS[BASE], _SHUFFLED, VARIATIONS["no-logq"]):
+        with progress(f"training {variation.name}", base.steps) as advance:
+            done = 0
+
+            def on_step(step: int, _: int, advance: Callable[[int], None] = advance) -> None:
+                nonlocal done
+                advance(step - done)
+                done = step
+
+            trainings[variation.name] = run_training(
+                dataset, variation, config, base, out / "trainings", tables=(), threads=settings.threads,
+                on_step=on_step,
+            )  # fmt: skip
+    bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
+    entities = Entities(dataset)
+    with progress("measuring", None):
+        true = _recall(trainings[BASE], questions, entities, bootstrap, settings.threads)
+        shuffled = _recall(trainings["shuffled"], questions, entities, bootstrap, settings.threads)
+        preference = {
+            name: _popularity_preference(trainings[name], dataset, questions, entities, settings)
+            for name in (BASE, "no-logq")
+        }
+    checks = []
+    for key in _engaged(questions):
+        by_pairing, of_shuffled = true[key], shuffled[key]
+        if key != "query":
+            checks.append(Check(f"{key}: shuffled pairs teach nothing", of_shuffled.gain.low <= 0, str(of_shuffled)))
+        holds = by_pairing.gain.low > 0 and by_pairing.recall > of_shuffled.recall
+        checks.append(Check(f"{key}: true pairs teach something", holds, str(by_pairing)))
+    for key, with_logq in preference[BASE].items():
+        without = preference["no-logq"][key]
+        checks.append(
+            Check(
+                f"{key}: logQ has the right sign", with_logq > without,
+                f"rank correlation of popularity and mean cosine {with_logq:+.3f} with the correction, {without:+.3f} "
+                "without",
+            )
+        )  # fmt: skip
+    return checks
+
+
+def _engaged(questions: QuestionSet) -> dict[str, PairGroup]:
+    return {key: group for key, group in questions.groups.items() if key == group.entity_type}
+
+
+@dataclass(frozen=True)
+class _Pairing:
+    """Recall@10 with the right queries and with queries dealt out anew, and the difference with its interval."""
+
+    recall: float
+    by_chance: float
+    gain: Interval
+
+    def __str__(self) -> str:
+        return (
+            f"Recall@10 {self.recall:.4f}, by chance {self.by_chance:.4f}: {self.gain.value:+.4f} "
+            f"[{self.gain.low:+.4f}, {self.gain.high:+.4f}]"
+        )
+
+
+def _recall(
+    training: Training, questions: QuestionSet, entities: Entities, bootstrap: Bootstrap, threads: int | None
+) -> dict[str, _Pairing]:
+    encoder = FrozenEncoder.from_pretrained(training.path, threads=threads)
+    generator = np.random.default_rng([bootstrap.seed, 14])
+    found = {}
+    for key, group in _engaged(questions).items():
+        vectors = model_vectors(encoder, group, entities.table(group), existing=False)
+        if vectors is None:
+            continue
+        dealt = [
+            replace(vectors, queries=vectors.queries[generator.permutation(len(vectors.queries))])
+            for _ in range(_DEALS)
+        ]
+        right = ranks_of_vectors(vectors, group) <= K
+        by_chance = np.mean([ranks_of_vectors(others, group) <= K for others in dealt], axis=0)
+        sums = per_query_sums((right - by_chance)[:, None], group.pairs.pair_queries, len(group.pairs.queries))
+        (gain,) = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
+        found[key] = _Pairing(float(right.mean()), float(by_chance.mean()), gain)
+    return found
+
+
+def _popularity_preference(
+    training: Training, dataset: Dataset, questions: QuestionSet, entities: Entities, settings: StudySettings
+) -> dict[str, float]:
+    """Spearman's correlation of the number of training pairs of an entity with its mean cosine to random queries."""
+    encoder = FrozenEncoder.from_pretrained(training.path, threads=settings.threads)
+    generator = np.random.default_rng([settings.bootstrap_seed, 13])
+    found = {}
+    for key, group in _engaged(questions).items():
+        if group.entity_type == "query":
+            continue
+        vectors = model_vectors(encoder, group, entities.table(group), existing=False)
+        if vectors is None:
+            continue
+        drawn = generator.choice(len(vectors.queries), min(_QUERIES, len(vectors.queries)), replace=False)
+        mean_cosine = vectors.entities @ vectors.queries[drawn].mean(axis=0)
+        counts = _training_counts(dataset, group)
+        kept = counts > 0
+        found[key] = float(spearmanr(counts[kept], mean_cosine[kept]).statistic)
+    return found
+
+
+def _training_counts(dataset: Dataset, group: PairGroup) -> FloatArray:
+    """Training pairs of each of the group's entities, float64 (N,)."""
+    split = dataset.info.split
+    columns = ["query", "entity_id", "entity_type", *([] if split is None else [split.column])]
+    engagements = dataset.read("engagements", list(dict.fromkeys(columns)))
+    train = engagements if split is None else split_rows(engagements, split, "train")
+    train = train.filter(pc.equal(train["entity_type"], group.entity_type))
+    pairs = train.select(["query", "entity_id"]).group_by(["query", "entity_id"]).aggregate([])
+    rows = pc.drop_null(pc.index_in(pairs["entity_id"].cast(pa.string()), group.pairs.entity_ids))
+    return np.bincount(rows.to_numpy(), minlength=len(group.pairs.entity_ids)).astype(np.float64)

@@ -1,0 +1,338 @@
+"""A study: everything that its tables need is trained and measured once, and told in one record.
+
+    OUT/
+      trainings/   the encoders, their logs, and what each was made of
+      measures/    ranks of every system
+      results.json, report.html, report.md, images/
+
+A study that was killed goes on where it was: trainings from their last checkpoint, measures from their files.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from evaluation.pretrained import PretrainedEncoder
+from evaluation.reproduction.claims import claims_of
+from evaluation.reproduction.figures import Bootstrap, Measured
+from evaluation.reproduction.measures import StudyMeasures
+from evaluation.reproduction.questions import QuestionSet, questions_of
+from evaluation.reproduction.rank_files import Ranks
+from evaluation.reproduction.results import Machine, StudyResults, Table
+from evaluation.reproduction.systems import (
+    BASELINES,
+)
+from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of
+from evaluation.reproduction.trainings import Training, run_training
+from evaluation.reproduction.variations import variations_of
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.validate import validate
+from omnifeat.errors import DataError, OutputError, SettingError
+from omnifeat.memory import peak_memory
+from omnifeat.models.config import preset as encoder_preset
+from omnifeat.training.prepare import prepare_training_data
+from omnifeat.training.settings import TrainSettings, train_preset
+
+__all__ = ["StudySettings", "machine", "run_study", "start_folder", "study_training"]
+
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+
+# preset -> what all trainings of a study have: batch, random negatives a pair, steps, and the highest rate
+_TRAINING: dict[str, dict[str, Any]] = {
+    "tiny": {"batch_size": 128, "random_negatives": 2, "steps": 150, "learning_rate": 3e-3, "warmup_steps": 10},
+    "small": {"batch_size": 1024, "random_negatives": 1, "steps": 700, "learning_rate": 2e-3, "warmup_steps": 50},
+    "paper": {},
+}
+_OWN = {"trainings", "measures", "images", "results.json", "report.html", "report.md"}
+_VERSIONS = ("omnifeat", "torch", "transformers", "numpy", "pyarrow", "duckdb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """What a study holds.
+
+    Attributes
+    ----------
+    tables
+        Keys of `evaluation.reproduction.variations.TABLES`.
+    preset
+        Sizes of the models: `tiny`, `small` or `paper`.
+    steps, batch_size, random_negatives, learning_rate
+        Of all trainings; what `study_training` says for the preset if None.
+    seeds
+        Each training is run once with each.
+    corpus_size
+        Random entities of a type to rank among where the dataset lists no corpus; None for all.
+    baselines
+        Rows of Table 2 beside SearchSage.
+    resamples, level, bootstrap_seed
+        Of the intervals.
+    threads
+        Of torch and numba; as many as there are cores if None.
+    query_model
+        Setting `query.model` of all models; the preset's if None.
+    """
+
+    tables: tuple[str, ...] = ("2", "3", "4", "5", "6")
+    preset: str = "small"
+    steps: int | None = None
+    batch_size: int | None = None
+    random_negatives: int | None = None
+    learning_rate: float | None = None
+    seeds: tuple[int, ...] = (0,)
+    corpus_size: int | None = None
+    baselines: tuple[str, ...] = ("random", "bm25")
+    resamples: int = 1000
+    level: float = 0.95
+    bootstrap_seed: int = 0
+    threads: int | None = None
+    query_model: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tables:
+            raise SettingError("There is no table to make: name at least one with --tables.")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise SettingError("Seeds must be given, each once.")
+        unknown = next((name for name in self.baselines if name not in BASELINES), None)
+        if unknown is not None:
+            raise SettingError(f"There is no baseline '{unknown}'; choose from {', '.join(BASELINES)}.")
+
+
+def study_training(settings: StudySettings) -> TrainSettings:
+    """The settings that all trainings of a study share, but for what a variation changes, and the seed.
+
+    Bigger batches and fewer random negatives than `omnifeat train` has in the same preset: more pairs a second.
+    """
+    given = {
+        name: value
+        for name in ("steps", "batch_size", "random_negatives", "learning_rate")
+        if (value := getattr(settings, name)) is not None
+    }
+    return replace(train_preset(settings.preset), **(_TRAINING[settings.preset] | given))
+
+
+def run_study(
+    dataset: Dataset,
+    out: Path,
+    settings: StudySettings,
+    *,
+    command: str,
+    pretrained: PretrainedEncoder | None = None,
+    progress: Progress | None = None,
+) -> StudyResults:
+    """Train, measure and tell.
+
+    Parameters
+    ----------
+    dataset
+        With a recorded split, engagements and entities; nothing of its inputs may be from after the split.
+    out
+        Folder of the study; one that is there is gone on with.
+    command
+        What makes the study again, for the report.
+    pretrained
+        An encoder for one more row of Table 2.
+    progress
+        Makes a context that shows a part of the work: its name and number of units, None where it is not known.
+
+    Raises
+    ------
+    DataError
+        The dataset cannot be trained on or measured, or what it holds as input is from the held-out part.
+    SettingError
+        A table, preset or baseline is not known, or the folder holds a study of other data or settings.
+    """
+    shown = progress or _silent
+    config = encoder_preset(settings.preset)
+    if settings.query_model is not None:
+        config = replace(config, query=replace(config.query, model=settings.query_model))
+    base = study_training(settings)
+    plans = [plan_of(key, (*settings.baselines, *(["pretrained"] if pretrained else []))) for key in settings.tables]
+    _refuse_leaks(dataset, shown)
+    questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
+    tasks = [task.name for task in prepare_training_data(dataset, config).tasks]
+    trainings: list[Training] = []
+    for variation in variations_of(settings.tables, config, tasks):
+        for seed in settings.seeds:
+            steps = base.steps
+            with shown(f"training {variation.name}, seed {seed}", steps) as advance:
+                trainings.append(
+                    run_training(
+                        dataset, variation, config, replace(base, seed=seed), out / "trainings",
+                        tables=settings.tables, threads=settings.threads, on_step=_Steps(advance),
+                    )
+                )  # fmt: skip
+    measures = StudyMeasures(
+        dataset, questions, trainings, out / "measures", pretrained=pretrained, seed=settings.bootstrap_seed,
+        threads=settings.threads,
+    )  # fmt: skip
+    ranks: dict[str, list[Ranks]] = {}
+    for system in dict.fromkeys(name for plan in plans for name in plan.systems):
+        with shown(f"measuring {system}", None):
+            found = measures.ranks(system)
+            if found:
+                ranks[system] = found
+    bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
+    measured = Measured(questions, ranks, bootstrap)
+    with shown("tables", None):
+        tables = [_table(plan, measured, dataset) for plan in plans]
+        tables += _new_pairs(plans, measured)
+    with shown("pictures", None):
+        histograms, curves = measures.pictures(bootstrap)
+        queries = measures.gallery()
+    trained = [training.trained for training in trainings]
+    results = StudyResults(
+        title=f"The paper's tables on {dataset.info.name}",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        dataset=dataset.info.name,
+        preset=settings.preset,
+        seeds=list(settings.seeds),
+        data=_counts(dataset, questions),
+        settings=_told(settings, base, questions),
+        tables=tables,
+        claims=claims_of(tables),
+        trained=trained,
+        histograms=histograms,
+        corpus_curves=curves,
+        gallery=queries,
+        machine=machine(settings.threads),
+        seconds=round(sum(training.seconds for training in trained) + measures.seconds, 1),
+        peak_memory=peak_memory(),
+    )
+    results.save(out / "results.json")
+    return results
+
+
+def start_folder(out: Path, overwrite: bool) -> None:
+    """Make sure that a study may be written to a folder; with `overwrite` what a study left there is removed.
+
+    Raises
+    ------
+    OutputError
+        The folder is a file, or holds something that is no study's.
+    """
+    if out.is_file():
+        raise OutputError(f"the output folder {out} is a file; name another folder")
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    foreign = sorted(name for name in there - _OWN if not name.startswith("."))
+    if foreign:
+        raise OutputError(f"the output folder {out} holds '{foreign[0]}', which is of no study; name another folder")
+    if overwrite:
+        for name in there & _OWN:
+            path = out / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+class _Steps:
+    """Turns the number of steps done into steps since the last call."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance, self._done = advance, 0
+
+    def __call__(self, step: int, steps: int) -> None:
+        self._advance(step - self._done)
+        self._done = step
+
+
+def _refuse_leaks(dataset: Dataset, shown: Progress) -> None:
+    with shown("looking for leaks", None):
+        report = validate(dataset.path, check_leaks=True)
+    if report.problems:
+        raise DataError(
+            f"{report.problems[0].message} (`omnifeat validate --leaks` lists all {report.total:,} problems); a study "
+            "of such data says nothing"
+        )
+
+
+def _table(plan: Plan, measured: Measured, dataset: Dataset) -> Table:
+    if plan.key != "3":
+        return build_table(plan, measured)
+    names = [name for name in ("id", "title", "description") if dataset.has_column("pins", name)]
+    pins = dataset.read("pins", names) if dataset.has("pins") else None
+    groups = measured.questions.groups
+    among = {key: np.zeros(len(group.pairs.pair_queries), dtype=bool) for key, group in groups.items()}
+    return build_table(plan, measured, among if pins is None else lacking_text(groups, pins))
+
+
+def _new_pairs(plans: Sequence[Plan], measured: Measured) -> list[Table]:
+    """Table 2 once more, on pairs that the training part does not have: what was learned, not what is remembered."""
+    groups = measured.questions.groups
+    if not any(plan.key == "2" for plan in plans) or not any(group.seen.any() for group in groups.values()):
+        return []
+    plan = next(plan for plan in plans if plan.key == "2")
+    table = build_table(plan, measured, {key: ~group.seen for key, group in groups.items()})
+    cells = [row.model_copy(update={"cells": {
+        key: cell.model_copy(update={"paper": None, "paper_relative": None}) for key, cell in row.cells.items()
+    }}) for row in table.rows]  # fmt: skip
+    return [
+        table.model_copy(
+            update={
+                "key": "new pairs",
+                "title": "Table 2 on pairs that training does not have",
+                "caption": "Recall@10 of held-out pairs of a query and an entity that the training part does not have. "
+                "The paper has no such table.",
+                "rows": cells,
+            }
+        )
+    ]
+
+
+def _counts(dataset: Dataset, questions: QuestionSet) -> dict[str, int]:
+    counts = {name: dataset.count(name) for name in dataset.tables() if name in ("pins", "products", "queries")}
+    counts["rows of engagements"] = dataset.count("engagements")
+    for key, group in questions.groups.items():
+        counts[f"test pairs, {key}"] = len(group.pairs.pair_queries)
+        counts[f"of these in the training part too, {key}"] = int(group.seen.sum())
+        counts[f"entities ranked, {key}"] = group.pairs.corpus_count
+    return counts
+
+
+def _told(settings: StudySettings, base: TrainSettings, questions: QuestionSet) -> dict[str, str]:
+    told = {
+        "preset": settings.preset,
+        "batch": str(base.batch_size),
+        "steps": str(base.steps),
+        "random negatives a pair": str(base.random_negatives),
+        "highest learning rate": f"{base.learning_rate:g}",
+        "optimizer": base.optimizer,
+        "selection": "none: the last step's weights",
+        "recall": "share of pairs whose entity is among the first 10; a query's other positives are left out",
+        "intervals": f"{settings.level:.0%}, {settings.resamples:,} resamples of whole queries, seed "
+        f"{settings.bootstrap_seed}",
+    }
+    if questions.relevant_grade is not None:
+        told["relevant"] = f"judged pairs with a median grade of {questions.relevant_grade} or more"
+    return told
+
+
+def machine(threads: int | None) -> Machine:
+    """This machine, as a report tells it."""
+    return Machine(
+        cores=os.cpu_count() or 1,
+        threads=threads or torch.get_num_threads(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        versions={name: version(name) for name in _VERSIONS},
+    )
+
+
+def _silent(_: str, __: int | None) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda count: None)

@@ -1,0 +1,130 @@
+"""What is measured: a trained model by its own entity vectors or by the existing ones, and baselines without training.
+
+    NAME             the model's query and entity encoders
+    NAME/existing    the model's query encoder against PinSage (pins) and ItemSage (products), section 3.4.3; queries
+                     against queries by the query encoder itself
+    bm25, random     token-based retrieval over all text; uniform scores
+    pretrained       an encoder that was not trained here, on the text of entities
+
+Shapes: Q queries, N entities, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.baselines import entity_texts, lexical_row
+from evaluation.pretrained import PretrainedEncoder
+from evaluation.recall import ranks_from_embeddings, ranks_from_score_blocks
+from evaluation.reproduction.questions import PairGroup
+from omnifeat.data.dataset import Dataset
+from omnifeat.data.schema import ENTITY_TABLES
+from omnifeat.frozen import FrozenEncoder
+from omnifeat.retrieval.lexical import lexical_scorer
+
+__all__ = [
+    "BASELINES",
+    "EXISTING",
+    "Entities",
+    "Vectors",
+    "baseline_ranks",
+    "lexical_scorer_of",
+    "model_vectors",
+    "pretrained_vectors",
+    "ranks_of_vectors",
+]
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+BASELINES = {"random": "Random", "bm25": "Token-based (BM25)"}
+EXISTING = "/existing"
+_EMBEDDING_OF = {"pin": "pinsage", "product": "itemsage"}
+_LEXICAL = {"random": "random", "bm25": "bm25-words"}
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Vectors of a group's queries float32 (Q, D) and entities (N, D), and which entities have one, bool (N,)."""
+
+    queries: FloatArray
+    entities: FloatArray
+    present: BoolArray
+
+
+class Entities:
+    """Rows of the entities of a group, read once for all systems."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._tables: dict[str, tuple[str, pa.Table]] = {}
+
+    def table(self, group: PairGroup) -> pa.Table:
+        """Rows in the order of the group's `entity_ids`, with `id`."""
+        ids = group.pairs.entity_ids
+        if group.entity_type == "query":
+            return pa.table({"id": ids, "title": ids})
+        key, table = self._tables.get(group.entity_type, ("", None))
+        if key != group.key:
+            batches = [
+                batch.filter(pc.is_in(batch.column("id"), ids))
+                for batch in self._dataset.batches(ENTITY_TABLES[group.entity_type][0])
+            ]
+            table = pa.Table.from_batches(batches)
+            table = table.take(pc.index_in(ids, table["id"].combine_chunks()))
+            self._tables[group.entity_type] = (group.key, table)
+        return table
+
+
+def model_vectors(encoder: FrozenEncoder, group: PairGroup, entities: pa.Table, *, existing: bool) -> Vectors | None:
+    """Vectors of a trained model; None where it has none of the kind (no existing embedding of the type)."""
+    queries = encoder.encode_queries(group.pairs.queries)
+    everywhere = np.ones(len(entities), dtype=bool)
+    if group.entity_type == "query":
+        return Vectors(queries, encoder.encode_queries(entities["id"]), everywhere)
+    if not existing:
+        return Vectors(queries, encoder.encode_entities(entities, group.entity_type), everywhere)
+    column = _EMBEDDING_OF[group.entity_type]
+    if column not in encoder.config.compatibility_widths or column not in entities.column_names:
+        return None
+    return Vectors(queries, *encoder.encode_compatibility(entities, column, group.entity_type))
+
+
+def pretrained_vectors(encoder: PretrainedEncoder, group: PairGroup, entities: pa.Table) -> Vectors:
+    """Vectors of an encoder that was not trained here; it reads all text of an entity."""
+    texts = entity_texts(entities)
+    return Vectors(encoder.encode(group.pairs.queries), encoder.encode(texts), np.ones(len(texts), dtype=bool))
+
+
+def ranks_of_vectors(vectors: Vectors, group: PairGroup, on_block: Callable[[int], None] | None = None) -> IntArray:
+    """Rank of each pair's positive by cosine; an entity without a vector cannot be found, and stands behind all others.
+
+    One dimension more says who has none: 1 for queries, 0 for entities with a vector, -3 for those without, below any
+    cosine.
+    """
+    queries, entities = vectors.queries, vectors.entities
+    if not vectors.present.all():
+        lacks = np.where(vectors.present, 0, -3).astype(np.float32)
+        entities = np.hstack([entities, lacks[:, None]])
+        queries = np.hstack([queries, np.ones((len(queries), 1), np.float32)])
+    return ranks_from_embeddings(queries, entities, group.pairs, on_block=on_block)
+
+
+def baseline_ranks(name: str, group: PairGroup, entities: pa.Table, seed: int) -> IntArray:
+    """Ranks by a baseline that needs no vectors, a name of `BASELINES`."""
+    scorer = lexical_scorer(_LEXICAL[name], seed).fit(entity_texts(entities))
+    row = lexical_row(name, BASELINES[name], scorer, group.pairs.queries)
+    return ranks_from_score_blocks(row.blocks(len(group.pairs.queries)), group.pairs)
+
+
+def lexical_scorer_of(name: str, group: PairGroup, entities: pa.Table) -> Callable[[Sequence[int]], FloatArray]:
+    """Rows of the group's queries -> scores float32 (rows, N) by a token-based baseline."""
+    scorer = lexical_scorer(_LEXICAL[name], 0).fit(entity_texts(entities))
+    return lambda rows: scorer.scores([group.pairs.queries[row] for row in rows])

@@ -1,0 +1,215 @@
+"""The tables of a study, ours beside the paper's (Tables 2 to 6), and tables beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.reproduction.figures import Measured, question_cells
+from evaluation.reproduction.paper import PAPER, PAPER_RELATIVE
+from evaluation.reproduction.questions import PairGroup, Question
+from evaluation.reproduction.results import Cell, Column, Row, Table
+from evaluation.reproduction.systems import BASELINES, EXISTING
+from evaluation.reproduction.variations import BASE, TABLES, VARIATIONS
+
+__all__ = ["LABELS", "Plan", "build_table", "lacking_text", "plan_of"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+_SAGE = f"searchsage{EXISTING}"
+LABELS = {name: variation.label for name, variation in VARIATIONS.items()} | BASELINES
+LABELS |= {
+    _SAGE: "SearchSage",
+    f"{BASE}{EXISTING}": "OmniSearchSage, existing embeddings",
+    f"no-compatibility{EXISTING}": "Without compatibility encoders, existing embeddings",
+    "captions": "Title, description and captions",
+    "pretrained": "Pretrained encoder, untrained here",
+}
+_TITLES = {
+    "2": "Table 2: comparison with baselines",
+    "3": "Table 3: captions, on pins without title or description",
+    "4": "Table 4: what each text adds, on pins",
+    "5": "Table 5: one task against all",
+    "6": "Table 6: compatibility encoders",
+    "matryoshka": "Matryoshka prefixes",
+    "logq": "Correction by frequency",
+    "negatives": "Random negatives",
+    "hashes": "Number of hashes",
+}
+_CAPTIONS = {
+    "2": "Recall@10 of held-out pairs. SearchSage ranks by PinSage and ItemSage and is not trained on query-query "
+    "pairs; gains are over it. An entity without such an embedding cannot be found by it.",
+    "3": "Recall@10 of pairs whose pin has no title or no description. Both models read continuous features and native "
+    "text, one of them captions too.",
+    "4": "Recall@10 of pairs of pins. Each row adds a source of text to the row above, with which it is compared.",
+    "5": "Recall@10 of models that were trained on one kind of pair alone, with the same batch and number of steps; "
+    "the model of all tasks is compared with each on its own pairs.",
+    "6": "Recall@10. Above, the learned entity embeddings of a model that was trained with compatibility encoders and "
+    "of one without. Below, queries against existing embeddings: of that model, and of SearchSage, which was trained "
+    "for nothing else.",
+    "matryoshka": "Recall@10 at full width, of a model that trains prefixes of a half and a quarter too.",
+    "logq": "Recall@10 of a model whose loss is corrected by frequency, and of one whose is not.",
+    "negatives": "Recall@10 of a model with random negatives beside those of the batch, and of one without.",
+    "hashes": "Recall@10 of a model with two hashes in the embedding of n-grams, and of one with one.",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table: its systems in order, with what each is compared with on which questions, and which questions it has.
+
+    Attributes
+    ----------
+    compared
+        System -> the system that it is compared with, or None.
+    questions
+        Beginnings of the keys of its questions.
+    only
+        System -> beginnings of the keys that it is shown on, where it is not shown on all.
+    compared_by
+        Beginning of a key -> the system that the base is compared with there, before `compared`.
+    """
+
+    key: str
+    compared: Mapping[str, str | None]
+    questions: tuple[str, ...] = ("pin/", "product/", "query/")
+    only: Mapping[str, tuple[str, ...]] | None = None
+    compared_by: Mapping[str, str] | None = None
+    countries: bool = False
+
+    @property
+    def systems(self) -> list[str]:
+        """All systems that are to be measured."""
+        return list(self.compared)
+
+
+def plan_of(key: str, baselines: Sequence[str]) -> Plan:
+    """What a table compares.
+
+    Parameters
+    ----------
+    key
+        Of `TABLES`.
+    baselines
+        Baselines of Table 2, names of `BASELINES` and `pretrained`.
+    """
+    if key == "2":
+        compared: dict[str, str | None] = dict.fromkeys(baselines, _SAGE)
+        return Plan(key, {**compared, _SAGE: None, BASE: _SAGE}, countries=True)
+    if key == "3":
+        return Plan(key, {"native-text": None, "captions": "native-text"}, ("pin/",))
+    if key == "4":
+        order = TABLES["4"]
+        return Plan(key, dict(zip(order, (None, *order), strict=False)), ("pin/",))
+    if key == "5":
+        own = {"pin-only": ("pin/",), "product-only": ("product/",), "query-only": ("query/",)}
+        by = {start: name for name, (start,) in own.items()}
+        return Plan(key, {**dict.fromkeys(own), BASE: None}, only=own, compared_by=by)
+    if key == "6":
+        plan: dict[str, str | None] = {
+            "no-compatibility": None, BASE: "no-compatibility", _SAGE: None, f"{BASE}{EXISTING}": _SAGE,
+        }  # fmt: skip
+        only = {_SAGE: ("pin/", "product/"), f"{BASE}{EXISTING}": ("pin/", "product/")}
+        return Plan(key, plan, only=only)
+    other = next(name for name in TABLES[key] if name != BASE)
+    return Plan(key, {other: None, BASE: other} if key != "matryoshka" else {BASE: None, other: BASE})
+
+
+def build_table(plan: Plan, measured: Measured, among: Mapping[str, BoolArray] | None = None) -> Table:
+    """Measure a table.
+
+    Parameters
+    ----------
+    among
+        Group -> bool (P,) of the pairs that count; None for all.
+    """
+    columns: list[Column] = []
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in plan.compared}
+    notes: list[str] = []
+    for question in measured.questions.questions.values():
+        if not question.key.startswith(plan.questions) or (question.key.count("/") > 1 and not plan.countries):
+            continue
+        asked = question if among is None else question.among(among[question.group])
+        if asked is None:
+            notes.append(f"No pair is left for {question.heading.lower()} {question.label}.")
+            continue
+        found = question_cells(measured, asked, _compared(plan, question))
+        if not found:
+            continue
+        columns.append(Column(key=question.key, label=question.label, group=question.heading))
+        for name, cell in found.items():
+            cells[name][question.key] = _beside_paper(plan.key, name, question.key, cell)
+    rows = [Row(key=name, label=_label(plan.key, name), cells=cells[name]) for name in plan.compared if cells[name]]
+    missing = [name for name in plan.compared if not cells[name]]
+    if missing:
+        notes.append(f"Not measured, as the data do not have what is needed: {', '.join(map(_name, missing))}.")
+    return Table(
+        key=plan.key, title=_TITLES[plan.key], caption=_CAPTIONS[plan.key], columns=columns, rows=rows, notes=notes
+    )
+
+
+def lacking_text(groups: Mapping[str, PairGroup], pins: pa.Table) -> dict[str, BoolArray]:
+    """Group -> bool (P,) of the pairs whose pin has no title or no description; of other groups none.
+
+    Parameters
+    ----------
+    pins
+        `id`, `title` and `description`, of which a column may be missing: then all pins lack it.
+    """
+    found = {}
+    for key, group in groups.items():
+        members = np.zeros(len(group.pairs.pair_queries), dtype=bool)
+        if group.entity_type == "pin":
+            rows = pc.index_in(group.pairs.entity_ids, pins["id"].combine_chunks())
+            lacks = np.zeros(len(rows), dtype=bool)
+            for column in ("title", "description"):
+                if column not in pins.column_names:
+                    lacks[:] = True
+                    continue
+                text = pc.utf8_trim_whitespace(pc.fill_null(pins[column].cast(pa.string()).take(rows), ""))
+                lacks |= np.asarray(pc.equal(text, ""))
+            members = lacks[group.pairs.pair_positives]
+        found[key] = members
+    return found
+
+
+def _compared(plan: Plan, question: Question) -> dict[str, str | None]:
+    """The systems that are shown on a question, and what each is compared with."""
+    compared = {}
+    for name, other in plan.compared.items():
+        shown_on = None if plan.only is None else plan.only.get(name)
+        if shown_on is not None and not question.key.startswith(shown_on):
+            continue
+        by = plan.compared_by if name == BASE and plan.compared_by is not None else {}
+        compared[name] = next((system for start, system in by.items() if question.key.startswith(start)), other)
+    return compared
+
+
+def _beside_paper(table: str, system: str, question: str, cell: Cell) -> Cell:
+    # the paper's tables name SearchSage alone; here it stands for queries against existing embeddings
+    name = "searchsage" if system == _SAGE else system
+    return cell.model_copy(
+        update={
+            "paper": PAPER.get(table, {}).get(name, {}).get(question),
+            "paper_relative": PAPER_RELATIVE.get(table, {}).get(name, {}).get(question),
+        }
+    )
+
+
+def _label(table: str, system: str) -> str:
+    if table == "3" and system == "captions":
+        return "With captions"
+    if table == "4":
+        return {"captions": "Adding title, description and captions", BASE: "Adding engaged queries"}.get(
+            system, LABELS[system]
+        )
+    return LABELS[system]
+
+
+def _name(system: str) -> str:
+    return LABELS.get(system, system)
