@@ -224,11 +224,10 @@ def _row_view(table: Table, row: Row, *, own_sizes: bool) -> RowView:
             )
         )
     for other in dict.fromkeys(cell.difference.to for cell in there if cell.difference is not None):
-        named = row_named(table, other)
         lines.append(
             Line(
                 "gain",
-                f"less {clean(named.label if named is not None else other)}",
+                _less(table, row, other),
                 tuple(
                     _gain(cell.difference, column.unit)
                     if cell and cell.difference is not None and cell.difference.to == other
@@ -242,6 +241,16 @@ def _row_view(table: Table, row: Row, *, own_sizes: bool) -> RowView:
             Line("paper-gain", "paper’s gain", tuple(_paper_gain(table, cell, column.key) for column, cell in columns))
         )
     return RowView(clean(row.label), tuple(lines))
+
+
+def _less(table: Table, row: Row, other: str) -> str:
+    """How a difference is named; a long name of the row above needs not be said again."""
+    named = row_named(table, other)
+    label = clean(named.label if named is not None else other)
+    above = table.rows.index(row) - 1
+    if named is not None and len(label) > 16 and above >= 0 and table.rows[above].key == named.key:
+        return "less the row above"
+    return f"less {label}"
 
 
 def _here(cell: Cell, unit: str) -> LineCell:
