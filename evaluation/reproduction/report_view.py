@@ -212,13 +212,13 @@ def _row_view(table: Table, row: Row, *, own_sizes: bool) -> RowView:
                 tuple(LineCell(count(cell.pairs), title=_size(cell)) if cell else None for _, cell in columns),
             )
         )
-    if any(cell.paper is not None for cell in there):
+    if any(finite(cell.paper) is not None for cell in there):
         lines.append(
             Line(
                 "paper",
                 "paper",
                 tuple(
-                    LineCell(paper_figure(cell.paper, column.unit)) if cell and cell.paper is not None else None
+                    LineCell(paper_figure(cell.paper, column.unit)) if cell and finite(cell.paper) is not None else None
                     for column, cell in columns
                 ),
             )
@@ -236,7 +236,7 @@ def _row_view(table: Table, row: Row, *, own_sizes: bool) -> RowView:
                 ),
             )
         )
-    if any(cell.paper_relative is not None for cell in there):
+    if any(finite(cell.paper_relative) is not None for cell in there):
         lines.append(
             Line("paper-gain", "paper’s gain", tuple(_paper_gain(table, cell, column.key) for column, cell in columns))
         )
@@ -274,7 +274,7 @@ def _gain(difference: Difference, unit: str) -> LineCell:
 
 
 def _paper_gain(table: Table, cell: Cell | None, column: str) -> LineCell | None:
-    if cell is None or cell.paper_relative is None:
+    if cell is None or finite(cell.paper_relative) is None:
         return None
     difference = paper_difference(table, cell, column)
     return LineCell("" if difference is None else paper_signed(difference), more=relative(cell.paper_relative))

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluation.reproduction.report_html import html_page
+from evaluation.reproduction.report_markdown import markdown_report
 from evaluation.reproduction.report_text import clean
-from evaluation.reproduction.results import StudyResults
+from evaluation.reproduction.report_view import table_view
+from evaluation.reproduction.results import Cell, CorpusCurve, CurvePoint, Difference, Estimate, StudyResults
 from tests.evaluation.reproduction.studies import bare, whole
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -182,6 +184,35 @@ def test_any_text_is_text(text: str) -> None:
     said = "".join(found.text)
     assert clean("x" + text + " wohnzimmer ideen") in said
     assert clean("x" + text + " Every enrichment adds") in said
+
+
+def test_what_is_no_number_is_written_as_a_dash() -> None:
+    results = whole()
+    nothing, endless = float("nan"), float("inf")
+    cell = Cell(
+        ours=Estimate(value=nothing, low=nothing, high=nothing),
+        paper=nothing,
+        paper_relative=endless,
+        difference=Difference(to="searchsage", value=nothing, low=nothing, high=nothing, relative=endless),
+        pairs=0,
+        queries=0,
+    )
+    table = results.tables[0]
+    rows = [row.model_copy(update={"cells": dict.fromkeys(row.cells, cell)}) for row in table.rows]
+    one = results.trained[0]
+    odd = results.model_copy(
+        update={
+            "tables": [table.model_copy(update={"rows": rows})],
+            "corpus_curves": [
+                CorpusCurve(system="a", entity_type="pin", sizes=[10], recall=[Estimate(value=nothing)]),
+                CorpusCurve(system="b", entity_type="pin", sizes=[], recall=[]),
+            ],
+            "trained": [one.model_copy(update={"curve": [CurvePoint(step=1, loss=nothing)] * 2})],
+        }
+    )
+    for text in (html_page(odd), markdown_report(odd)[0]):
+        assert not re.search(r"\b(nan|inf)\b", text, flags=re.IGNORECASE)
+    assert [line.kind for line in table_view(odd.tables[0]).rows[1].lines] == ["here", "gain"]
 
 
 def _luminance(colour: str) -> float:
