@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -89,7 +89,10 @@ def _diamond(axes: Axes, x: float, y: float) -> None:
 def bars_panel(title: str, bars: Sequence[Bar], every: Sequence[Bar]) -> Panel:
     """Horizontal bars from zero, on the scale of all the bars of the plot."""
     largest = max([0.01, *_numbers([part for bar in every for part in (bar.found.value, bar.found.high, bar.paper)])])
-    limit = largest * 1.2  # room for the figure behind a bar
+    limit = largest * 1.04
+    with_paper = any(finite(bar.paper) is not None for bar in every)
+    # figures stand at the end of the name's line, ours before the paper's: beside a mark they would be taken for its
+    place_ours = limit * (0.87 if with_paper else 1.0)
     words = "; ".join(
         f"{bar.label} {figure(bar.found.value)} {estimate_interval(bar.found)}".rstrip()
         + (f", paper {paper_figure(bar.paper)}" if finite(bar.paper) is not None else "")
@@ -98,29 +101,19 @@ def bars_panel(title: str, bars: Sequence[Bar], every: Sequence[Bar]) -> Panel:
 
     def draw(axes: Axes) -> None:
         axes.set_xlim(0, limit)
-        _names_down(axes, [bar.label for bar in bars], 0)
+        _names_down(axes, [bar.label for bar in bars], 0, _NAME - (14 if with_paper else 8))
         for place, bar in enumerate(bars):
-            axes.barh([place + 0.13], [bar.found.value], height=0.42, color=COLOURS[bar.role])
-            end = bar.found.value
+            y = place + 0.13
+            axes.barh([y], [bar.found.value], height=0.42, color=COLOURS[bar.role])
             low, high = finite(bar.found.low), finite(bar.found.high)
             if low is not None and high is not None:
-                axes.plot([low, high], [place + 0.13] * 2, color=COLOURS["ink"], linewidth=1.1, solid_capstyle="butt")
-                end = max(end, high)
+                axes.plot([low, high], [y, y], color=COLOURS["ink"], linewidth=1.1, solid_capstyle="butt")
+            text: dict[str, Any] = {"va": "center", "ha": "right", "fontsize": 9}
+            axes.text(place_ours, place - 0.36, figure(bar.found.value), fontweight="bold", **text)
             paper = finite(bar.paper)
             if paper is not None:
-                _diamond(axes, paper, place + 0.13)
-                # the figure must not stand under the diamond
-                if end < paper + 0.02 * limit and paper < end + 0.17 * limit:
-                    end = paper + 0.012 * limit
-            axes.annotate(
-                figure(bar.found.value),
-                (end, place + 0.13),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-                fontweight="bold",
-            )
+                _diamond(axes, paper, y)
+                axes.text(limit, place - 0.36, paper_figure(paper), color=COLOURS["paper"], style="italic", **text)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from evaluation.reproduction.report_text import clean, count, counted, duration, figure, finite, memory
+from evaluation.reproduction.report_text import ABSENT, clean, count, counted, duration, figure, finite, memory
 from evaluation.reproduction.results import Query, Retrieved, StudyResults, Trained
 
 __all__ = [
@@ -112,7 +112,7 @@ def training_numbers(one: Trained) -> tuple[str, ...]:
 
 def grade_text(grade: float) -> str:
     """A grade as judges write it: whole ones without decimals."""
-    return f"{grade:g}"
+    return f"{grade:g}" if finite(grade) is not None else ABSENT
 
 
 def system_note(found: Sequence[Retrieved]) -> str:

@@ -172,7 +172,7 @@ def _contents(
 
 def _trained(found: Sequence[Trained], names: dict[str, str], ids: dict[str, str]) -> list[list[_Training]]:
     """The trainings in groups of seeds that are alike in all that is said of them once."""
-    alike = groupby(found, lambda one: (one.name, one.what, one.changes, one.tasks))
+    alike = groupby(found, lambda one: (one.name, one.what, one.changes, one.tasks, one.used_by))
     return [[_training(one, names, ids) for one in several] for _, several in alike]
 
 

@@ -219,8 +219,8 @@ def _how(results: StudyResults, pictures: _Pictures) -> list[str]:
     if results.trained:
         names = table_names(results)
         parts.append("### Trainings")
-        heads = ["training", *TRAINING_HEADS, "used by", "what", "fingerprint"]
-        parts.append(_table(heads, [_training(one, names) for one in results.trained]))
+        heads = ["training", "what", "used by", "fingerprint", *TRAINING_HEADS]
+        parts.append(_table(heads, [_training(one, names) for one in results.trained], left=4))
         plot = training_plot(results)
         parts += pictures.show([plot] if plot is not None else [])
     parts += ["### Machine and versions", _pairs(machine_rows(results)), f"Finished {markdown_text(results.finished)}."]
@@ -239,8 +239,8 @@ def _training(one: Trained, names: dict[str, str]) -> list[str]:
     uses = ", ".join(names.get(key) or key for key in one.used_by)
     return [
         markdown_text(one.name),
-        *training_numbers(one),
-        markdown_text(uses),
         "; ".join(what),
+        markdown_text(uses),
         _code(one.fingerprint).replace("|", "\\|"),
+        *training_numbers(one),
     ]

@@ -115,7 +115,8 @@ def _bars(table: Table, name: str) -> Plot | None:
     caption = "Bars are the figures found here, the thin lines their intervals; all panels have one scale."
     if with_paper:
         caption += (
-            " A diamond is the paper’s figure, of other data: look at the order of the bars, not at their length."
+            " A diamond, and the slanted figure, is the paper’s, of other data: look at the order of the bars, not at "
+            "their length."
         )
     return Plot(
         key=f"table-{slug(table.key)}-bars",

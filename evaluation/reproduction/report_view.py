@@ -212,23 +212,22 @@ def _row_view(table: Table, row: Row, *, own_sizes: bool) -> RowView:
                 tuple(LineCell(count(cell.pairs), title=_size(cell)) if cell else None for _, cell in columns),
             )
         )
-    if any(cell.paper is not None for cell in there):
+    if any(finite(cell.paper) is not None for cell in there):
         lines.append(
             Line(
                 "paper",
                 "paper",
                 tuple(
-                    LineCell(paper_figure(cell.paper, column.unit)) if cell and cell.paper is not None else None
+                    LineCell(paper_figure(cell.paper, column.unit)) if cell and finite(cell.paper) is not None else None
                     for column, cell in columns
                 ),
             )
         )
     for other in dict.fromkeys(cell.difference.to for cell in there if cell.difference is not None):
-        named = row_named(table, other)
         lines.append(
             Line(
                 "gain",
-                f"less {clean(named.label if named is not None else other)}",
+                _less(table, row, other),
                 tuple(
                     _gain(cell.difference, column.unit)
                     if cell and cell.difference is not None and cell.difference.to == other
@@ -237,11 +236,21 @@ def _row_view(table: Table, row: Row, *, own_sizes: bool) -> RowView:
                 ),
             )
         )
-    if any(cell.paper_relative is not None for cell in there):
+    if any(finite(cell.paper_relative) is not None for cell in there):
         lines.append(
             Line("paper-gain", "paper’s gain", tuple(_paper_gain(table, cell, column.key) for column, cell in columns))
         )
     return RowView(clean(row.label), tuple(lines))
+
+
+def _less(table: Table, row: Row, other: str) -> str:
+    """How a difference is named; a long name of the row above needs not be said again."""
+    named = row_named(table, other)
+    label = clean(named.label if named is not None else other)
+    above = table.rows.index(row) - 1
+    if named is not None and len(label) > 16 and above >= 0 and table.rows[above].key == named.key:
+        return "less the row above"
+    return f"less {label}"
 
 
 def _here(cell: Cell, unit: str) -> LineCell:
@@ -265,7 +274,7 @@ def _gain(difference: Difference, unit: str) -> LineCell:
 
 
 def _paper_gain(table: Table, cell: Cell | None, column: str) -> LineCell | None:
-    if cell is None or cell.paper_relative is None:
+    if cell is None or finite(cell.paper_relative) is None:
         return None
     difference = paper_difference(table, cell, column)
     return LineCell("" if difference is None else paper_signed(difference), more=relative(cell.paper_relative))
