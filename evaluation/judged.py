@@ -80,7 +80,7 @@ def as_qrels(judgments: pd.DataFrame, gain: str = "linear") -> pd.DataFrame:
         row = int(invalid.argmax())
         found = judgments["grade"].iloc[row]
         raise DataError(
-            f"row {row} of the judgments has grade {found!r} for query '{judgments['query'].iloc[row]}'; grades must "
+            f"row {row} of the judgments has grade {found} for query '{judgments['query'].iloc[row]}'; grades must "
             "be whole numbers from 0 (irrelevant)" + (f" to {_LARGEST_GRADE}" if gain == "exponential" else "")
         )
     qrels = pd.DataFrame(
