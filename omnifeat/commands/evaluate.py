@@ -150,7 +150,9 @@ def relevance(
     out: OutOption,
     columns: Annotated[str | None, typer.Option(help="Score columns, separated by commas; all numeric ones.")] = None,
     reference: Annotated[str | None, typer.Option(help="Column to compare the others with; the first.")] = None,
-    measures: Annotated[str, typer.Option(help="Names that ir-measures knows, separated by commas.")] = "nDCG@10",
+    measures: Annotated[
+        str, typer.Option(help="Names that ir-measures knows, separated by commas: nDCG@10,AP,P(rel=3)@10.")
+    ] = "nDCG@10",
     gain: Annotated[str, typer.Option(help="linear: the grade; exponential: 2^grade - 1.")] = "linear",
     entity_type: Annotated[str | None, typer.Option(help="Only judgments of this type.")] = None,
     by: Annotated[str | None, typer.Option(help="Column of the judgments that makes groups.")] = None,
@@ -171,7 +173,7 @@ def relevance(
     settings = RelevanceSettings(
         columns=_listed(columns),
         reference=reference,
-        measures=_listed(measures) or (),
+        measures=_measure_names(measures),
         gain=gain,
         entity_type=entity_type,
         by=by,
@@ -191,6 +193,18 @@ def relevance(
     }
     table = text_table(*relevance_rows(study, settings))
     report(result, as_json, [title, table, *(f"wrote {path}" for path in files)])
+
+
+def _measure_names(text: str) -> tuple[str, ...]:
+    """Parts between commas that stand in no brackets: `AP(rel=2,cutoff=10)` is one."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
