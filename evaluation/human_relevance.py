@@ -263,7 +263,7 @@ def judge_retrievals(
     names = list(retrievals)
     sums, counts = _sums(queries, ids, retrievals, raters, median, relevant_grade)
     # one row for each query: bounds of the strata follow from their sizes
-    bounds = np.cumsum([0, *(len(stratum.queries) for stratum in strata.values())])
+    bounds = np.cumsum([0, *(len(stratum.queries) for stratum in strata.values())]).tolist()
     parts = {name: slice(bounds[place], bounds[place + 1]) for place, name in enumerate(strata)}
     if len(parts) > 1:
         parts["all"] = slice(0, len(queries))

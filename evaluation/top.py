@@ -57,7 +57,7 @@ def retrieve(row: Row, query_count: int, entity_ids: pa.Array, k: int, *, only_p
     SettingError
         If `k` is less than one.
     DataError
-        If a score is NaN.
+        If a score is NaN or infinite.
     """
     if k < 1:
         raise SettingError(f"k must be 1 or more, got {k}")
@@ -65,8 +65,8 @@ def retrieve(row: Row, query_count: int, entity_ids: pa.Array, k: int, *, only_p
     rows = np.full((query_count, k), -1, np.int64)
     scores = np.full((query_count, k), np.nan, np.float32)
     for start, scores_BN in row.blocks(query_count):
-        if np.isnan(scores_BN).any():
-            raise DataError(f"row '{row.name}' gives a score that is not a number; check its vectors")
+        if not np.isfinite(scores_BN).all():
+            raise DataError(f"row '{row.name}' gives a score that is not a finite number; check its vectors")
         for place, of_query in enumerate(scores_BN, start):
             found = _first(of_query, order_N, k)
             if only_positive:

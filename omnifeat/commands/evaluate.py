@@ -1,15 +1,16 @@
-"""`omnifeat evaluate`: Recall@k of engaged pairs, relevance against judgments, and agreement of raters."""
+"""`omnifeat evaluate`: Recall@k of engaged pairs, judged relevance, and agreement of raters."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from omnifeat.commands import evaluate_agreement
+from omnifeat.commands import evaluate_agreement, evaluate_humans
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report
 
 app = typer.Typer(help="Measure Recall@k and relevance beside baselines.", no_args_is_help=True)
 app.command("agreement")(evaluate_agreement.main)
+app.command("humans")(evaluate_humans.main)
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Dataset folder.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures, a table and a picture.")]
