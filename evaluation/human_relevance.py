@@ -215,6 +215,7 @@ def judge_retrievals(
     settings: HumanSettings,
     *,
     engaged: frozenset[tuple[str, str]] = frozenset(),
+    reference: str | None = None,
 ) -> HumanRelevance:
     """Have what systems retrieved judged, and measure; however it was retrieved.
 
@@ -223,19 +224,26 @@ def judge_retrievals(
     strata
         Name -> its queries; together, in this order, they are the Q queries of the retrievals.
     retrievals
-        System -> what it retrieved, `settings.k` places; the names stand for `settings.systems`.
+        System -> what it retrieved, `settings.k` places. The names are the caller's; `settings.systems` is not read.
     entity_ids, texts
         Id and shown text of each entity (N).
     judge, settings
         Of the retrieved pairs; what is compared.
     engaged
         Pairs of query and entity id that people engaged with, which examples point out.
+    reference
+        System that the others are compared with; null for the settings' own.
 
     Raises
     ------
     DataError
         If nothing that was retrieved was judged.
+    SettingError
+        If the reference is not among the systems.
     """
+    reference = reference or settings.compared_with
+    if reference not in retrievals:
+        raise SettingError(f"the reference '{reference}' is not among the systems {', '.join(retrievals)}")
     queries = [query for stratum in strata.values() for query in stratum.queries]
     ids: list[str] = entity_ids.to_pylist()
     asked = {
@@ -267,7 +275,6 @@ def judge_retrievals(
     parts = {name: slice(bounds[place], bounds[place + 1]) for place, name in enumerate(strata)}
     if len(parts) > 1:
         parts["all"] = slice(0, len(queries))
-    reference = settings.compared_with
     found = {}
     for name, rows in parts.items():
         of = [strata[name]] if name in strata else list(strata.values())

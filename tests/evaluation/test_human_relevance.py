@@ -103,6 +103,17 @@ def test_figures_by_hand() -> None:
     assert lower.strata["head"].systems["bm25-words"].figures["relevant"].value == 1
 
 
+def test_systems_may_have_any_names() -> None:
+    judge = TableJudge(JUDGED, "pin", "the table")
+    named = {"OmniSearchSage": RETRIEVED["learned"], "tokens": RETRIEVED["bm25-words"]}
+    found = judge_retrievals(STRATA, named, pa.array(IDS), [""] * 4, judge, SETTINGS, reference="tokens")
+    renamed = {"learned": "OmniSearchSage", "bm25-words": "tokens"}
+    for stratum, one in by_hand().strata.items():
+        assert {renamed[name]: system for name, system in one.systems.items()} == found.strata[stratum].systems
+    with pytest.raises(SettingError, match="'bm25-words' is not among the systems OmniSearchSage, tokens"):
+        judge_retrievals(STRATA, named, pa.array(IDS), [""] * 4, judge, SETTINGS)
+
+
 def test_examples_side_by_side() -> None:
     first, second = by_hand().examples
     assert (first.query, first.stratum, second.query, second.stratum) == ("h", "head", "t", "tail")
