@@ -135,7 +135,7 @@ def _method(result: HumanRelevance, settings: HumanSettings, context: ReportCont
         "Head queries are the most frequent ones that together make "
         f"{settings.share:.0%} of the engagements of split {settings.split}, tail queries the least frequent ones that "
         "do; queries are drawn uniformly.",
-        f"Token-based systems see of an entity what it has of {', '.join(settings.token_fields)}; they retrieve nothing "
+        f"Token-based systems see what an entity has of {', '.join(settings.token_fields)}; they retrieve nothing "
         "that shares no token with the query.",
     ]
     if settings.resamples:
