@@ -80,7 +80,7 @@ def as_qrels(judgments: pd.DataFrame, gain: str = "linear") -> pd.DataFrame:
         row = int(invalid.argmax())
         found = judgments["grade"].iloc[row]
         raise DataError(
-            f"row {row} of the judgments has grade {found!r} for query '{judgments['query'].iloc[row]}'; grades must "
+            f"row {row} of the judgments has grade {found} for query '{judgments['query'].iloc[row]}'; grades must "
             "be whole numbers from 0 (irrelevant)" + (f" to {_LARGEST_GRADE}" if gain == "exponential" else "")
         )
     qrels = pd.DataFrame(
@@ -143,10 +143,11 @@ def judged_figures(
     score
         Name of the score column; higher is better.
     measures
-        Names that ir-measures knows: `nDCG@10`, `AP`, `RR`, `P@10`, `R@100`.
+        Names that ir-measures knows: `nDCG@10`, `AP`, `RR`, `P@10`, `R@100`. Those that only tell relevant from not,
+        all but nDCG of these, take grades of 1 and more as relevant, or from `rel` on: `AP(rel=3)`, `P(rel=3)@10`.
     gain
-        `linear`: the gain of a grade is the grade; `exponential`: 2^grade - 1. Other measures than nDCG see grades
-        of 1 and more as relevant either way.
+        Of nDCG and the like. `linear`: the gain of a grade is the grade; `exponential`: 2^grade - 1. `rel` is a grade
+        either way.
 
     Raises
     ------
@@ -158,7 +159,8 @@ def judged_figures(
     import ir_measures
 
     parsed = [_parse(name) for name in measures]
-    qrels, run = as_qrels(judgments, gain), as_run(rows, score)
+    qrels, run = as_qrels(judgments), as_run(rows, score)
+    gains = as_qrels(judgments, gain)
     best = qrels.groupby("query_id", sort=True)["relevance"].max()
     queries = [str(query) for query in best.index[best > 0]]
     # Short ids: text with spaces or line breaks has no place in trec-style ids.
@@ -167,14 +169,19 @@ def judged_figures(
     keys = pd.MultiIndex.from_frame(judged_run[["query_id", "doc_id"]])
     unjudged = ~keys.isin(pd.MultiIndex.from_frame(qrels[["query_id", "doc_id"]]))
 
-    qrels = qrels[qrels["query_id"].isin(number)].assign(query_id=lambda table: table["query_id"].map(number))
     kept = run[run["query_id"].isin(number)]
     without_run = len(number) - kept["query_id"].nunique()
     kept = kept.assign(query_id=kept["query_id"].map(number))
     values = np.zeros((len(queries), len(measures)))
     if len(kept):
-        for result in ir_measures.iter_calc(parsed, qrels, kept):
-            values[int(result.query_id), parsed.index(result.measure)] = result.value
+        # what compares with a grade (`rel`) must see grades, not gains
+        graded = [measure for measure in parsed if "rel" in measure.SUPPORTED_PARAMS]
+        gained = [measure for measure in parsed if "rel" not in measure.SUPPORTED_PARAMS]
+        for chosen, judged in ((graded, qrels), (gained, gains)):
+            known = judged[judged["query_id"].isin(number)]
+            known = known.assign(query_id=known["query_id"].map(number))
+            for result in ir_measures.iter_calc(chosen, known, kept) if chosen else ():
+                values[int(result.query_id), parsed.index(result.measure)] = result.value
     return JudgedFigures(
         tuple(measures),
         queries,

@@ -1,13 +1,16 @@
-"""`omnifeat evaluate`: Recall@k of engaged pairs, and relevance against judgments."""
+"""`omnifeat evaluate`: Recall@k of engaged pairs, judged relevance, and agreement of raters."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from omnifeat.commands import evaluate_agreement, evaluate_humans
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report
 
 app = typer.Typer(help="Measure Recall@k and relevance beside baselines.", no_args_is_help=True)
+app.command("agreement")(evaluate_agreement.main)
+app.command("humans")(evaluate_humans.main)
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Dataset folder.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures, a table and a picture.")]
@@ -148,7 +151,9 @@ def relevance(
     out: OutOption,
     columns: Annotated[str | None, typer.Option(help="Score columns, separated by commas; all numeric ones.")] = None,
     reference: Annotated[str | None, typer.Option(help="Column to compare the others with; the first.")] = None,
-    measures: Annotated[str, typer.Option(help="Names that ir-measures knows, separated by commas.")] = "nDCG@10",
+    measures: Annotated[
+        str, typer.Option(help="Names that ir-measures knows, separated by commas: nDCG@10,AP,P(rel=3)@10.")
+    ] = "nDCG@10",
     gain: Annotated[str, typer.Option(help="linear: the grade; exponential: 2^grade - 1.")] = "linear",
     entity_type: Annotated[str | None, typer.Option(help="Only judgments of this type.")] = None,
     by: Annotated[str | None, typer.Option(help="Column of the judgments that makes groups.")] = None,
@@ -169,7 +174,7 @@ def relevance(
     settings = RelevanceSettings(
         columns=_listed(columns),
         reference=reference,
-        measures=_listed(measures) or (),
+        measures=_measure_names(measures),
         gain=gain,
         entity_type=entity_type,
         by=by,
@@ -189,6 +194,18 @@ def relevance(
     }
     table = text_table(*relevance_rows(study, settings))
     report(result, as_json, [title, table, *(f"wrote {path}" for path in files)])
+
+
+def _measure_names(text: str) -> tuple[str, ...]:
+    """Parts between commas that stand in no brackets: `AP(rel=2,cutoff=10)` is one."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from omnifeat.simulator.places import Places, up
 from omnifeat.simulator.queries import Queries
 from omnifeat.simulator.search import Candidates
 
-__all__ = ["Judgments", "make_judgments", "true_grades"]
+__all__ = ["Judgments", "draw_bias", "draw_raters", "give_grades", "make_judgments", "true_grades"]
 
 _BEST = len(rates.GRADE_COSINES)
 
@@ -71,10 +71,29 @@ def make_judgments(
         rows = np.flatnonzero(kind_P == kind)
         cosine[rows] = np.einsum("pd,pd->p", queries.latent[query[rows]], one.latent[entity[rows]])
     grade = true_grades(cosine)
-    raters = np.sort(np.argsort(rng.random((len(keys), rates.RATERS)), axis=1)[:, : rates.RATERS_PER_PAIR], axis=1)
-    bias = rates.RATER_BIAS * rng.standard_normal(rates.RATERS)
+    raters = draw_raters(rng, len(keys))
+    given = give_grades(rng, grade, raters, draw_bias(rng))
+    return Judgments(query, kind_P, entity, cosine, grade, raters, given)
+
+
+def draw_raters(rng: np.random.Generator, pairs: int) -> npt.NDArray[np.int64]:
+    """Which raters, of `RATERS`, judge each pair: (P, R), different ones, in ascending order."""
+    return np.sort(np.argsort(rng.random((pairs, rates.RATERS)), axis=1)[:, : rates.RATERS_PER_PAIR], axis=1)
+
+
+def draw_bias(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """What each rater is off by on average, in grades."""
+    return np.asarray(rates.RATER_BIAS * rng.standard_normal(rates.RATERS))
+
+
+def give_grades(
+    rng: np.random.Generator,
+    grade: npt.NDArray[np.int64],
+    raters: npt.NDArray[np.int64],
+    bias: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Grades (P, R) that the raters give to pairs of true grades (P,): with bias, noise, and some slips."""
     meant = grade[:, None] + bias[raters] + rates.RATER_NOISE * rng.standard_normal(raters.shape)
     given = np.clip(np.rint(meant), 0, _BEST)
     slip = rng.random(raters.shape) < rates.RATER_SLIP
-    given = np.where(slip, rng.integers(_BEST + 1, size=raters.shape), given)
-    return Judgments(query, kind_P, entity, cosine, grade, raters, given)
+    return np.where(slip, rng.integers(_BEST + 1, size=raters.shape), given)

@@ -90,6 +90,22 @@ def test_relevance_of_two_columns(dataset: Dataset, tmp_path: Path) -> None:
     assert "nDCG@10 less good" in result.stdout
 
 
+def test_relevance_takes_measures_with_a_grade_by_name(dataset: Dataset, tmp_path: Path) -> None:
+    run = pd.DataFrame({"query": ["cats", "cats", "sky"], "entity_id": ["p5", "p1", "p4"], "score": [2.0, 1.0, 1.0]})
+    run.to_csv(tmp_path / "run.csv", index=False)
+    out = tmp_path / "out"
+    arguments = ("relevance", dataset.path, "--run", tmp_path / "run.csv", "-o", out, "--bootstrap", 0)
+    result = evaluate(*arguments, "--measures", "AP, AP(rel=2), P(rel=2)@1,P(rel=3,judged_only=True)@2")
+    assert result.exit_code == 0, result.output
+    measures = json.loads((out / "relevance.json").read_text())["columns"]["score"]["measures"]
+    values = {name: interval["value"] for name, interval in measures.items()}
+    # cats: p5 (1) before p1 (3); sky: p4 (2)
+    assert values == pytest.approx(
+        {"AP": 1, "AP(rel=2)": (1 / 2 + 1) / 2, "P(rel=2)@1": 1 / 2, "P(rel=3,judged_only=True)@2": (1 / 2 + 0) / 2}
+    )
+    assert "AP(rel=2) %" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

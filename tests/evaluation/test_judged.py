@@ -87,6 +87,41 @@ def test_only_queries_without_positive() -> None:
     assert math.isnan(figures.mean("nDCG@10"))
 
 
+def test_average_precision_and_precision_by_grade_by_hand() -> None:
+    # a (grade 4), b (0), c (3), d (1), e (not judged), and f (3) not found: places 1, 3 and 4 are relevant of four
+    # relevant, 1 and 3 of three from grade 3 on.
+    judged = judgments(("q", "a", 4), ("q", "b", 0), ("q", "c", 3), ("q", "d", 1), ("q", "f", 3))
+    found = run(("q", "a", 5), ("q", "b", 4), ("q", "c", 3), ("q", "d", 2), ("q", "e", 1))
+    expected = {
+        "AP": (1 + 2 / 3 + 3 / 4) / 4,
+        "AP(rel=3)": (1 + 2 / 3) / 3,
+        "AP(rel=4)": 1,
+        "P@5": 3 / 5,
+        "P(rel=3)@5": 2 / 5,
+        "P(rel=4)@5": 1 / 5,
+        "P(rel=1)@2": 1 / 2,
+        "R(rel=3)@5": 2 / 3,
+        "RR(rel=3)": 1,
+        "P(rel=1,judged_only=True)@5": 3 / 5,
+    }
+    for gain in ("linear", "exponential"):  # a gain of 2^2 - 1 must not make a grade of 2 pass for one of 3
+        figures = judged_figures(judged, found, "score", list(expected), gain=gain)
+        for name, value in expected.items():
+            assert figures.mean(name) == pytest.approx(value, abs=1e-6), (name, gain)
+    low = judgments(("q", "a", 2), ("q", "b", 0))
+    both = judged_figures(low, run(("q", "a", 1)), "score", ["P(rel=3)@1", "nDCG@10"], gain="exponential")
+    assert (both.mean("P(rel=3)@1"), both.mean("nDCG@10")) == (0, 1)
+
+
+def test_mean_average_precision_counts_queries_alike_and_those_below_the_grade_as_zero() -> None:
+    judged = judgments(("q", "a", 3), ("q", "b", 3), ("r", "a", 1))
+    found = run(("q", "c", 3), ("q", "a", 2), ("q", "b", 1), ("r", "a", 1))
+    figures = judged_figures(judged, found, "score", ["AP", "AP(rel=3)"])
+    first = (1 / 2 + 2 / 3) / 2
+    assert figures.mean("AP") == pytest.approx((first + 1) / 2, abs=1e-6)
+    assert figures.mean("AP(rel=3)") == pytest.approx((first + 0) / 2, abs=1e-6)
+
+
 graded = st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 2)), min_size=1, max_size=15)
 
 
