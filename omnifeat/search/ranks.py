@@ -3,7 +3,7 @@
 A positive's rank is one more than the number of candidates that stand before it: with a higher score, or an equal one
 and the smaller id. The score is `exact_scores`, one float32 number for a query and a candidate whatever else is
 computed, so that the result depends on no block size, thread, processor or product. For nearly all candidates a quick
-product with a proved bound (`omnifeat.search.bounds`) tells on which side they stand; those within the bound are decided
+product with a proved bound (`omnifeat.search.bounds`) tells where they stand; those within the bound are decided
 by the exact score. Equal scores are always within it, so that a tie is always seen, and the positive, which has the
 score of itself, never counts.
 
