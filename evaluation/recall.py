@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from omnifeat.errors import DataError, SettingError
+from omnifeat.keys import KeyIndex
 from omnifeat.ranks import Excluded, id_order, ranks_from_blocks
 
 __all__ = [
@@ -66,57 +67,64 @@ class EvaluationPairs:
         cls,
         queries: Sequence[str],
         positives: Sequence[str],
-        corpus_ids: pa.StringArray,
+        catalogue_ids: pa.StringArray,
         *,
         corpus_size: int | None = None,
+        corpus_ids: pa.StringArray | None = None,
         seed: int = 0,
     ) -> "EvaluationPairs":
-        """Pairs from two columns of equal length, ranked in all of `corpus_ids` or in a random sample of them.
+        """Pairs from two columns of equal length, ranked in all of `catalogue_ids`, in a sample or in a list of them.
 
         Parameters
         ----------
         queries, positives
             Query text and entity id of each pair; a pair may repeat.
-        corpus_ids
+        catalogue_ids
             Ids of all entities (each once).
         corpus_size
             Draw this many entities for the corpus, uniformly; all if null or not less than there are. Which ones does
-            not depend on the order of `corpus_ids`.
+            not depend on the order of `catalogue_ids`.
+        corpus_ids
+            The corpus, where it was chosen before; one of this and `corpus_size` is null.
         seed
             Of the draw.
 
         Raises
         ------
         DataError
-            If there are no pairs, an id is null or stands twice in the corpus, or a positive is not in it.
+            If there are no pairs, an id is null or stands twice in the catalogue, or a positive or an entity of the
+            corpus is not in it.
         SettingError
             If `corpus_size` is less than one.
         """
-        ids = corpus_ids.to_pylist()
-        row_of = {entity_id: row for row, entity_id in enumerate(ids)}
-        _check_ids(ids, row_of)
+        row_of = _catalogue_rows(catalogue_ids)
+        count = len(catalogue_ids)
         if len(queries) == 0:
             raise DataError("there are no pairs to evaluate; check the split and the entity type")
-        unknown = next((entity_id for entity_id in positives if entity_id not in row_of), None)
-        if unknown is not None:
-            raise DataError(f"entity '{unknown}' stands in a pair but not in the catalogue; add it or drop its pairs")
+        positive_rows = row_of.find(pa.array(positives, pa.large_string()))
+        unknown = np.flatnonzero(positive_rows < 0)
+        if len(unknown):
+            entity_id = positives[unknown[0]]
+            raise DataError(f"entity '{entity_id}' stands in a pair but not in the catalogue; add it or drop its pairs")
         distinct = sorted(set(queries))
         place = {query: row for row, query in enumerate(distinct)}
-        pairs = sorted({(place[query], row_of[positive]) for query, positive in zip(queries, positives, strict=True)})
-        pair_queries, rows = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+        query_rows = np.array([place[query] for query in queries], dtype=np.int64)
+        pair_queries, rows = np.unique(np.stack([query_rows, positive_rows]), axis=1).astype(np.int64)
 
-        in_corpus = np.ones(len(ids), dtype=bool)
+        in_corpus = np.ones(count, dtype=bool)
         if corpus_size is not None and corpus_size < 1:
             raise SettingError(f"the corpus needs at least one entity, got {corpus_size}")
-        if corpus_size is not None and corpus_size < len(ids):
-            by_id = np.argsort(id_order(corpus_ids))
-            drawn = np.random.default_rng(seed).choice(len(ids), size=corpus_size, replace=False)
+        if corpus_ids is not None:
+            in_corpus = _listed(corpus_ids, row_of, count)
+        elif corpus_size is not None and corpus_size < count:
+            by_id = np.argsort(id_order(catalogue_ids))
+            drawn = np.random.default_rng(seed).choice(count, size=corpus_size, replace=False)
             in_corpus[:] = False
             in_corpus[by_id[drawn]] = True
         scored = in_corpus.copy()
         scored[rows] = True
         new_row = np.cumsum(scored) - 1
-        kept = corpus_ids.filter(pa.array(scored))
+        kept = catalogue_ids.filter(pa.array(scored))
         return cls(distinct, kept, pair_queries, new_row[rows].astype(np.int64), in_corpus[scored])
 
     @property
@@ -256,12 +264,32 @@ def check_ks(ks: Sequence[int]) -> None:
         raise SettingError(f"k must be 1 or more, got {', '.join(map(str, ks)) or 'none'}")
 
 
-def _check_ids(ids: list[str | None], row_of: Mapping[str | None, int]) -> None:
-    if None in row_of:
-        raise DataError(f"row {row_of[None]} of the catalogue has a null id; give every entity an id")
+def _catalogue_rows(ids: pa.StringArray) -> KeyIndex:
+    """The row of each id, in place of a dictionary of Python texts, which takes several times the memory."""
+    row_of = KeyIndex()
+    rows = row_of.intern(ids.cast(pa.large_string()))
+    if ids.null_count:
+        raise DataError(f"row {ids.is_null().index(True).as_py()} of the catalogue has a null id; give every entity an id")
     if len(row_of) < len(ids):
-        double = next(entity_id for row, entity_id in enumerate(ids) if row_of[entity_id] != row)
+        double = ids[int(np.flatnonzero(rows != np.arange(len(ids)))[0])].as_py()
         raise DataError(f"entity id '{double}' stands more than once in the catalogue; keep one row for each id")
+    return row_of
+
+
+def _listed(corpus_ids: pa.StringArray, row_of: KeyIndex, count: int) -> BoolArray:
+    """Which rows of the catalogue belong to a corpus that is given by id."""
+    listed = row_of.find(corpus_ids.cast(pa.large_string()))
+    absent = np.flatnonzero(listed < 0)
+    if len(absent):
+        raise DataError(
+            f"entity '{corpus_ids[int(absent[0])].as_py()}' stands in the corpus but not in the catalogue; add it, or "
+            "choose the corpus again"
+        )
+    if len(listed) == 0:
+        raise DataError("the corpus lists no entity of this type; rank among all instead")
+    in_corpus = np.zeros(count, dtype=bool)
+    in_corpus[listed] = True
+    return in_corpus
 
 
 def _only_corpus(blocks: Iterable[tuple[int, FloatArray]], pairs: EvaluationPairs) -> Iterator[tuple[int, FloatArray]]:

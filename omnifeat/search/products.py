@@ -258,7 +258,7 @@ def quickest_product(width: int, pool: Executor) -> str:
     """The product that this processor does quickest, by a trial of some hundredths of a second."""
     rng = np.random.default_rng(0)
     queries_QD = rng.standard_normal((2 * _TABLE_ROWS, width), dtype=np.float32) / np.float32(np.sqrt(width))
-    block_ND = rng.standard_normal((2_048, width), dtype=np.float32) / np.float32(np.sqrt(width))
+    block_ND = rng.standard_normal((1_024, width), dtype=np.float32) / np.float32(np.sqrt(width))
     limits = np.full(len(queries_QD), 1e9)
     seconds = {}
     for name in PRODUCTS:
@@ -266,7 +266,7 @@ def quickest_product(width: int, pool: Executor) -> str:
         queries, block = product.queries(queries_QD), product.block(block_ND, *extents(block_ND))
         rows, offsets = np.arange(len(queries_QD)), np.arange(len(queries_QD) + 1)
         times = []
-        for _ in range(4):  # the first one compiles or loads code
+        for _ in range(3):  # the first one compiles or loads code
             start = time.perf_counter()
             product.scan(queries, rows, block, offsets, limits, limits, lambda pairs, candidates: None)
             times.append(time.perf_counter() - start)
