@@ -2,15 +2,16 @@
 
     python benchmarks/ranks.py [--queries 10000 --corpus 1000000 --dim 256 --threads 2] [--json]
 
-Clustered unit vectors, 50 to a cluster; a query lies near its positive, nearer or farther by chance, so that about half
-of the positives are among the first ten. The corpus is a file that all map. Each contender runs in a process of its own, after
-a warm-up that compiles and loads code. Time of faiss is that of `search` alone, with its index already filled; ours
-goes from the first read of the corpus to the ranks. Peak memory is the largest resident set, which counts the mapped pages of the
-corpus file that the system happens to keep; `--from-tables` reads embedding tables instead, where none are mapped.
+Clustered unit vectors, 50 to a cluster; a query lies near its positive, nearer or farther by chance, so that most but not
+all positives are among the first ten. The corpus is a file that all map. Each contender runs in a process of its own,
+after a warm-up that compiles and loads code. Time of faiss is that of `search` alone, with its index already filled;
+ours goes from the first read of the corpus to the ranks. Peak memory is the largest resident set, which counts the mapped
+pages of the corpus file that the system happens to keep; `--from-tables` reads embedding tables instead, where none are
+mapped.
 
-Contenders: `faiss`; a product's name (`int16`, `bfloat16`, `float32`, or `auto`) for all ranks; with `@10` behind it for ranks up
-to 10 and "beyond", which is what faiss gives and Recall@10 needs. `:200` behind a name takes the first 200 queries alone,
-where a processor has no fast bfloat16.
+Contenders: `faiss`; a product's name (`int16`, `bfloat16`, `float32`, or `auto`) for all ranks; with `@10` behind it for
+ranks up to 10 and "beyond", which is what faiss gives and Recall@10 needs. `:200` behind a name takes the first 200
+queries alone, where a processor has no fast bfloat16.
 """
 
 import argparse
@@ -202,16 +203,17 @@ def main() -> None:
         return
     print(f"{options.queries:,} queries x {options.corpus:,} x {options.dim}, {options.threads} threads")
     for name, found in result["contenders"].items():
-        print(
-            f"{name:>14} {found['seconds']:7.1f} s {found['core_seconds']:7.1f} core s "
-            f"{found['peak_bytes'] / 2**20:7.0f} MiB  load {found['load_before']:.2f}-{found['load_after']:.2f}  "
-            f"Recall@10 {found['recall_at_10']:.4f}"
-            + (f"  {found['product']}, {found['borderline'] / found['compared']:.2e} borderline, "
-               f"{found['compared']:,} products" if "product" in found else "")
-            + (f"  differ {found['ranks_that_differ']}" if "ranks_that_differ" in found else "")
-            + (f"  {found['seconds_of_faiss']:.3f} of faiss (cores {found['core_seconds_of_faiss']:.3f}), target {TARGET}"
-               if "seconds_of_faiss" in found else "")
-        )  # fmt: skip
+        line = f"{name:>13} {found['seconds']:7.1f} s {found['core_seconds']:7.1f} core s "
+        line += f"{found['peak_bytes'] / 2**20:6.0f} MiB  load {found['load_before']:.1f}-{found['load_after']:.1f}"
+        line += f"  Recall@10 {found['recall_at_10']:.4f}"
+        if "seconds_of_faiss" in found:
+            line += f"  {found['seconds_of_faiss']:.3f} of faiss (core s {found['core_seconds_of_faiss']:.3f})"
+        if "ranks_that_differ" in found:
+            line += f"  {found['ranks_that_differ']} ranks differ"
+        if "product" in found:
+            line += f"  {found['product']}, {found['compared']:,} products, {found['borderline']:,} borderline"
+        print(line)
+    print(f"target: {TARGET} of faiss")
 
 
 if __name__ == "__main__":

@@ -269,7 +269,9 @@ def _catalogue_rows(ids: pa.StringArray) -> KeyIndex:
     row_of = KeyIndex()
     rows = row_of.intern(ids.cast(pa.large_string()))
     if ids.null_count:
-        raise DataError(f"row {ids.is_null().index(True).as_py()} of the catalogue has a null id; give every entity an id")
+        raise DataError(
+            f"row {ids.is_null().index(True).as_py()} of the catalogue has a null id; give every entity an id"
+        )
     if len(row_of) < len(ids):
         double = ids[int(np.flatnonzero(rows != np.arange(len(ids)))[0])].as_py()
         raise DataError(f"entity id '{double}' stands more than once in the catalogue; keep one row for each id")

@@ -107,8 +107,8 @@ class CorpusTables:
         if only is not None and not seen.all():
             missing = only.take(np.flatnonzero(~seen)[:1])[0]
             raise DataError(
-                f"{int((~seen).sum()):,} of the {len(seen):,} entities of type {entity_type} that are evaluated have no "
-                f"vector in {self._named()}, such as '{missing}'; embed them, too"
+                f"{int((~seen).sum()):,} of the {len(seen):,} evaluated entities of type {entity_type} have no vector "
+                f"in {self._named()}, such as '{missing}'; embed them, too"
             )
 
     def _note(self, seen: npt.NDArray[np.bool_], rows: npt.NDArray[np.int32], only: KeyIndex) -> None:
