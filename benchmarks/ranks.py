@@ -2,16 +2,16 @@
 
     python benchmarks/ranks.py [--queries 10000 --corpus 1000000 --dim 256 --threads 2] [--json]
 
-Clustered unit vectors, 50 to a cluster; a query lies near its positive, nearer or farther by chance, so that most but not
-all positives are among the first ten. The corpus is a file that all map. Each contender runs in a process of its own,
-after a warm-up that compiles and loads code. Time of faiss is that of `search` alone, with its index already filled;
-ours goes from the first read of the corpus to the ranks. Peak memory is the largest resident set, which counts the mapped
-pages of the corpus file that the system happens to keep; `--from-tables` reads embedding tables instead, where none are
-mapped.
+Clustered unit vectors, 50 to a cluster; a query lies near its positive, nearer or farther by chance, so that most but
+not all positives are among the first ten. The corpus is a file that all map. Each contender runs in a process of its
+own, after a warm-up that compiles and loads code. Time of faiss is that of `search` alone, with its index already
+filled; ours goes from the first read of the corpus to the ranks. Peak memory is the largest resident set, which counts
+the mapped pages of the corpus file that the system happens to keep; `--from-tables` reads embedding tables instead,
+where none are mapped.
 
-Contenders: `faiss`; a product's name (`int16`, `bfloat16`, `float32`, or `auto`) for all ranks; with `@10` behind it for
-ranks up to 10 and "beyond", which is what faiss gives and Recall@10 needs. `:200` behind a name takes the first 200
-queries alone, where a processor has no fast bfloat16.
+Contenders: `faiss`; a product's name (`int16`, `bfloat16`, `float32`, or `auto`) for all ranks; with `@10` behind it
+for ranks up to 10 and "beyond", which is what faiss gives and Recall@10 needs. `:200` behind a name takes the first
+200 queries alone, where a processor has no fast bfloat16.
 """
 
 import argparse

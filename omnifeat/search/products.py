@@ -37,6 +37,7 @@ Decide = Callable[[Int64, Int64], None]
 _TABLE_ROWS = 96  # queries and candidates of one table of scores that stays in a core's cache
 _TABLE_TILES = 64
 _TORCH_ROWS, _TORCH_CANDIDATES = 512, 8_192  # 16 MiB of float32 scores
+_quickest: dict[int, str] = {}
 _LONGEST_INT16 = 46_340.0  # the product of two such lengths stays below 2^31
 _LARGEST_INT16 = 32_767.0
 
@@ -255,7 +256,13 @@ def make_product(name: str, width: int, pool: Executor, device: str = "cpu") -> 
 
 
 def quickest_product(width: int, pool: Executor) -> str:
-    """The product that this processor does quickest, by a trial of some hundredths of a second."""
+    """The product that this processor does quickest, by a trial of some hundredths of a second, once for each width."""
+    if width not in _quickest:
+        _quickest[width] = _trial(width, pool)
+    return _quickest[width]
+
+
+def _trial(width: int, pool: Executor) -> str:
     rng = np.random.default_rng(0)
     queries_QD = rng.standard_normal((2 * _TABLE_ROWS, width), dtype=np.float32) / np.float32(np.sqrt(width))
     block_ND = rng.standard_normal((1_024, width), dtype=np.float32) / np.float32(np.sqrt(width))
