@@ -142,6 +142,12 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def peak_bytes() -> int:
+    """The largest resident set of this process; what `getrusage` says of a spawned one may be its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def contend(folder: str, contender: str, threads: int, queries: int, corpus: int, tables: bool) -> dict:
     """One contender's figures; to be called in a process of its own."""
     load = os.getloadavg()[0]
@@ -150,7 +156,7 @@ def contend(folder: str, contender: str, threads: int, queries: int, corpus: int
     else:
         found = our_ranks(Path(folder), contender, threads, queries, corpus, tables)
     found["load_before"], found["load_after"] = load, os.getloadavg()[0]
-    found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found["peak_bytes"] = peak_bytes()
     return found
 
 
