@@ -34,7 +34,7 @@ def pair_groups(
     if by == SEEN:
         seen, table = seen_in_training(dataset, entity_type, pairs)
         both = {NEW_PAIRS: ~seen, SEEN_PAIRS: seen}
-        return {name: both[name] for name in _names(both, chosen, table, by)}, f"{table} of the training part"
+        return {name: both[name] for name in _names(both, chosen, table, by)}, f"{table}: pairs in the training part"
     source, table, column = _group_source(dataset, engagements, by)
     place = {query: row for row, query in enumerate(pairs.queries)}
     first = np.searchsorted(pairs.pair_queries, np.arange(len(pairs.queries) + 1))

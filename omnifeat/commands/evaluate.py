@@ -146,8 +146,9 @@ def recall(
     files = write_recall(out, studies, settings, context)
     tables = []
     for study in studies:
+        plural = "queries" if study.entity_type == "query" else f"{study.entity_type}s"
         title = (
-            f"{study.entity_type}s, split {split}: {study.overall.pairs:,} pairs of {study.overall.queries:,} queries "
+            f"{plural}, split {split}: {study.overall.pairs:,} pairs of {study.overall.queries:,} queries "
             f"among {study.corpus:,} entities ({study.corpus_source})"
         )
         tables += [title, text_table(*recall_rows(study, settings))]

@@ -163,7 +163,7 @@ def timed(tmp_path: Path) -> Dataset:
 
 def test_new_pairs_and_pairs_seen_in_training(timed: Dataset, encoder) -> None:
     (study,) = recall_studies(timed, encoder, None, RecallSettings(by=SEEN, resamples=0, rows=("learned",)))
-    assert study.grouped_by == "log of the training part"
+    assert study.grouped_by == "log: pairs in the training part"
     assert {name: group.pairs for name, group in study.groups.items()} == {NEW_PAIRS: 2, SEEN_PAIRS: 2}
     ids = study.pairs.entity_ids.to_pylist()
     named = [
