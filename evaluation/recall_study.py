@@ -168,6 +168,7 @@ def recall_studies(
     run_columns: Sequence[str] = (),
     known_queries: KnownQueries | None = None,
     corpus_tables: CorpusTables | None = None,
+    threads: int | None = None,
 ) -> list[RecallStudy]:
     """One study for each entity type that has pairs in the split.
 
@@ -190,6 +191,8 @@ def recall_studies(
     corpus_tables
         Embeddings of the pins and products by the trained encoder: the row `learned` reads its corpus from there, block
         by block, and no entity is encoded. Where it is the only row, the entities' own tables are read for their ids.
+    threads
+        That rank among those blocks; null for the cores that this process may use.
 
     Raises
     ------
@@ -213,7 +216,7 @@ def recall_studies(
         # queries are found by their text, which `known_queries` holds; the tables are of pins and products
         tables = None if entity_type == "query" else corpus_tables
         given = (encoder, pretrained, known_queries, tables)
-        studies.append(_study(dataset, entity_type, rows, given, settings, on_row, run, run_columns))
+        studies.append(_study(dataset, entity_type, rows, given, settings, on_row, run, run_columns, threads))
     return studies
 
 
@@ -242,6 +245,7 @@ def _study(
     on_row: Callable[[str], None] | None,
     run: pa.Table | None,
     run_columns: Sequence[str],
+    threads: int | None,
 ) -> RecallStudy:
     encoder, pretrained, known_queries, tables = encoders
     pairs, corpus_source = pairs_in_corpus(
@@ -277,8 +281,9 @@ def _study(
         if name == REFERENCE and tables is not None:
             vectors_QD = rows.learned_queries()
             ranks[name] = ranks_from_tables(
-                vectors_QD, tables, entity_type, pairs, leave_out_other_positives=left_out, most=settings.most
-            ).ranks
+                vectors_QD, tables, entity_type, pairs,
+                leave_out_other_positives=left_out, most=settings.most, threads=threads,
+            ).ranks  # fmt: skip
         else:
             row = of_run[name] if name in of_run else rows.make(name)
             ranks[name] = ranks_from_score_blocks(

@@ -135,6 +135,7 @@ def recall(
         run_columns=() if scored is None else score_columns(scored, _listed(run_columns)),
         known_queries=known,
         corpus_tables=entity_tables,
+        threads=threads,
     )
     context = ReportContext(
         dataset.info.name,

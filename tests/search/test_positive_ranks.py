@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omnifeat.errors import DataError, SettingError
 from omnifeat.ranks import Excluded
 from omnifeat.search.exact import exact_scores
-from omnifeat.search.products import PRODUCTS
+from omnifeat.search.products import PRODUCTS, TorchProduct
 from omnifeat.search.ranks import CorpusBlock, RankedPairs, positive_ranks
 
 
@@ -148,6 +148,20 @@ def test_larger_blocks_of_clustered_vectors(product: str) -> None:
         key = [(-value, name) for value, name in zip(scores.tolist(), ids, strict=True)]
         assert rank == 1 + sum(other < key[positive] for other in key)
     assert result.borderline < 0.05 * result.compared
+
+
+@pytest.mark.parametrize("product", ["bfloat16", "float32"])
+@pytest.mark.parametrize("most", [None, 3])
+def test_counting_as_on_an_accelerator(product: str, most: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's own counting, which an accelerator uses, gives the ranks that the compiled loop gives."""
+    rng = np.random.default_rng(2)
+    vectors = make_vectors(rng, "near ties", 700, 24)
+    vectors[350:] = make_vectors(rng, "zeros and axes", 350, 24)
+    ids, pairs = [str(n) for n in range(700)], [(int(query), int(row)) for query, row in rng.integers(0, 300, (900, 2))]
+    arguments = (vectors[200:500], ids, vectors, sorted(set(pairs)), set(), list(range(700)))
+    expected = streamed(*arguments, product="int16", most=most).ranks.tolist()
+    monkeypatch.setattr(TorchProduct, "_count", TorchProduct._count_there)
+    assert streamed(*arguments, product=product, most=most).ranks.tolist() == expected
 
 
 def test_hopeless_pairs_are_left_out_early() -> None:
