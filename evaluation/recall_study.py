@@ -14,11 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
+from evaluation.catalogue import CORPORA, pairs_in_corpus, scored_entities
+from evaluation.groups import pair_groups
 from evaluation.judged_pairs import group_mean_figures, judged_positives, positives_of_split
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
 from evaluation.run_rows import run_rows
+from evaluation.streamed import ranks_from_tables
 from evaluation.study_rows import ROWS, StudyRows
+from omnifeat.corpus_tables import CorpusTables
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import SPLITS, split_rows
@@ -59,15 +63,22 @@ class RecallSettings:
         Engagements that count; null for all.
     by
         Column of `engagements`, or else of `queries`, whose values make groups of pairs; null for none. The values of
-        a list are groups each, and `language` also means a column `languages`.
+        a list are groups each, and `language` also means a column `languages`. `seen` makes two groups: new pairs, and
+        pairs that stand in the training part of the log, too.
     groups
         Values of `by` that make groups, in this order; null for all.
     ks
         Cut-offs of recall; the first one is the main one.
     references
         Rows that each other row is compared with; null for `learned` where it is measured.
+    most
+        The largest rank that is told apart: those beyond count as 0 in the mean reciprocal rank, for every row. Null
+        for all. With a corpus in tables, a small one saves time.
+    corpus
+        `table` for the entities that the dataset's table `corpus` lists, `all` for the whole catalogue, `auto` for the
+        table where it has entities of the type, and else all.
     corpus_size
-        Random entities in the corpus; null for the whole catalogue.
+        Random entities in the corpus instead; null for none.
     leave_out_other_positives
         Whether the query's other positives do not count against the positive.
     pretrained_fields
@@ -86,6 +97,8 @@ class RecallSettings:
     groups: tuple[str, ...] | None = None
     ks: tuple[int, ...] = (10,)
     references: tuple[str, ...] | None = None
+    most: int | None = None
+    corpus: str = "auto"
     corpus_size: int | None = None
     leave_out_other_positives: bool = True
     pretrained_fields: tuple[str, ...] = ("title", "description", "caption", "engaged_queries")
@@ -102,6 +115,11 @@ class RecallSettings:
             raise SettingError("judgments have no action; leave out --action, or give --positives engagements")
         if self.positives != "judgments" and self.relevant_grade is not None:
             raise SettingError("engagements have no grade; leave out --relevant-grade, or give --positives judgments")
+        if self.most is not None and self.most < max(self.ks):
+            raise SettingError(
+                f"ranks are told apart to {self.most}, but recall is asked at {max(self.ks)}; raise --most"
+            )
+        _choose("corpus", (self.corpus,), CORPORA)
         _choose("split", (self.split,), (*SPLITS, "all"))
         _choose("row", self.rows or (), tuple(ROWS))
         _choose("entity type", self.entity_types or (), tuple(ENTITY_TABLES))
@@ -140,13 +158,15 @@ class GroupResult:
 class RecallStudy:
     """A study of one entity type: overall, and by group, the largest first or as chosen.
 
-    `grouped_by` is the table and column of the groups, such as `queries.languages`; `ranks` are of each row's pairs.
+    `corpus_source` says in words where the corpus is from; `grouped_by` is the table and column of the groups, such as
+    `queries.languages`; `ranks` are of each row's pairs, at most one beyond the setting `most`.
     Of judged pairs `average` is the mean of the groups' figures, each group weighing the same, and `positives` says
     which pairs these are.
     """
 
     entity_type: str
     corpus: int
+    corpus_source: str
     overall: GroupResult
     groups: dict[str, GroupResult]
     grouped_by: str | None
@@ -165,6 +185,8 @@ def recall_studies(
     run: pa.Table | None = None,
     run_columns: Sequence[str] = (),
     known_queries: KnownQueries | None = None,
+    corpus_tables: CorpusTables | None = None,
+    threads: int | None = None,
 ) -> list[RecallStudy]:
     """One study for each entity type that has pairs in the split.
 
@@ -184,6 +206,11 @@ def recall_studies(
         Table of `query`, `entity_id` and scores, and its columns that become rows of the study beside the others.
     known_queries
         Encodes queries for the trained encoder, from tables where they hold them; null for the encoder itself.
+    corpus_tables
+        Embeddings of the pins and products by the trained encoder: the row `learned` reads its corpus from there, block
+        by block, and no entity is encoded. Where it is the only row, the entities' own tables are read for their ids.
+    threads
+        That rank among those blocks; null for the cores that this process may use.
 
     Raises
     ------
@@ -211,8 +238,10 @@ def recall_studies(
     studies = []
     for entity_type in wanted:
         rows = engagements.filter(pc.equal(engagements["entity_type"], entity_type))
-        given = (encoder, pretrained, known_queries)
-        study = _study(dataset, entity_type, rows, given, settings, on_row, run, run_columns)
+        # queries are found by their text, which `known_queries` holds; the tables are of pins and products
+        tables = None if entity_type == "query" else corpus_tables
+        given = (encoder, pretrained, known_queries, tables)
+        study = _study(dataset, entity_type, rows, given, settings, on_row, run, run_columns, threads)
         studies.append(replace(study, positives=positives.get(entity_type)))
     return studies
 
@@ -237,25 +266,25 @@ def _study(
     dataset: Dataset,
     entity_type: str,
     engagements: pa.Table,
-    encoders: tuple[FrozenEncoder | None, PretrainedEncoder | None, KnownQueries | None],
+    encoders: tuple[FrozenEncoder | None, PretrainedEncoder | None, KnownQueries | None, CorpusTables | None],
     settings: RecallSettings,
     on_row: Callable[[str], None] | None,
     run: pa.Table | None,
     run_columns: Sequence[str],
+    threads: int | None,
 ) -> RecallStudy:
-    encoder, pretrained, known_queries = encoders
-    queries, positives = engagements["query"].to_pylist(), engagements["entity_id"].to_pylist()
-    pairs = EvaluationPairs.make(
-        queries,
-        positives,
-        _catalogue_ids(dataset, entity_type),
-        corpus_size=settings.corpus_size,
-        seed=settings.seed,
+    encoder, pretrained, known_queries, tables = encoders
+    pairs, corpus_source = pairs_in_corpus(
+        dataset, entity_type, engagements, corpus=settings.corpus, corpus_size=settings.corpus_size, seed=settings.seed
     )
     judged = settings.positives == "judgments"
     by = "country" if judged and settings.by is None and "country" in engagements.column_names else settings.by
-    groups, grouped_by = _groups(dataset, (settings.positives, engagements), pairs, by, settings.groups)
-    entities = _entities(dataset, entity_type, pairs.entity_ids)
+    positives = (settings.positives, engagements)
+    groups, grouped_by = pair_groups(dataset, entity_type, positives, pairs, by, settings.groups)
+    if tables is not None and settings.rows == (REFERENCE,):
+        entities = pa.table({"id": pairs.entity_ids})  # nothing but their vectors is needed
+    else:
+        entities = scored_entities(dataset, entity_type, pairs.entity_ids)
     ranks: dict[str, IntArray] = {}
     rows = StudyRows(
         entity_type,
@@ -266,6 +295,7 @@ def _study(
         pretrained_fields=settings.pretrained_fields,
         seed=settings.seed,
         known_queries=known_queries,
+        corpus_tables=tables,
     )
     of_run = {} if run is None else {row.name: row for row in run_rows(run, run_columns, pairs)}
     names = rows.names(settings.rows)
@@ -276,99 +306,32 @@ def _study(
     for name in [*names, *of_run]:
         if on_row is not None:
             on_row(name)
-        ranks[name] = ranks_from_score_blocks(
-            (of_run[name] if name in of_run else rows.make(name)).blocks(len(pairs.queries)),
-            pairs,
-            leave_out_other_positives=settings.leave_out_other_positives,
-        )
+        left_out = settings.leave_out_other_positives
+        if name == REFERENCE and tables is not None:
+            vectors_QD = rows.learned_queries()
+            ranks[name] = ranks_from_tables(
+                vectors_QD, tables, entity_type, pairs,
+                leave_out_other_positives=left_out, most=settings.most, threads=threads,
+            ).ranks  # fmt: skip
+        else:
+            row = of_run[name] if name in of_run else rows.make(name)
+            ranks[name] = ranks_from_score_blocks(
+                row.blocks(len(pairs.queries)), pairs, leave_out_other_positives=left_out
+            )
+        if settings.most is not None:
+            ranks[name] = np.minimum(ranks[name], settings.most + 1)
         logger.info("%s: Recall@%d %.4f", name, settings.ks[0], (ranks[name] <= settings.ks[0]).mean())
     everything = np.ones(len(pairs.pair_queries), dtype=bool)
     return RecallStudy(
         entity_type,
         pairs.corpus_count,
+        corpus_source,
         _measure(ranks, pairs, everything, settings),
         {name: _measure(ranks, pairs, members, settings) for name, members in groups.items()},
         grouped_by,
         ranks,
         pairs,
         average=_average(ranks, pairs, groups, settings) if judged and groups else None,
-    )
-
-
-def _catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
-    table, column = ENTITY_TABLES[entity_type]
-    dataset.require(table, column)
-    ids = dataset.read(table, [column])[column].cast(pa.string())
-    if entity_type == "query":  # a query may stand once per language
-        ids = pc.unique(ids)
-    return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
-
-
-def _entities(dataset: Dataset, entity_type: str, ids: pa.StringArray) -> pa.Table:
-    """Rows of the entities, in the order of `ids`; only these are ever held."""
-    if entity_type == "query":
-        return pa.table({"id": ids, "title": ids})
-    batches = [
-        batch.filter(pc.is_in(batch.column("id"), ids)) for batch in dataset.batches(ENTITY_TABLES[entity_type][0])
-    ]
-    table = pa.Table.from_batches(batches)
-    order = pc.index_in(ids, table["id"].combine_chunks())
-    return table.take(order)
-
-
-def _groups(
-    dataset: Dataset,
-    positives: tuple[str, pa.Table],
-    pairs: EvaluationPairs,
-    by: str | None,
-    chosen: tuple[str, ...] | None,
-) -> tuple[dict[str, BoolArray], str | None]:
-    """Members bool (P,) of each group, the largest first or as chosen, and the table and column that tell them."""
-    if by is None:
-        return {}, None
-    source, table, column = _group_source(dataset, *positives, by)
-    place = {query: row for row, query in enumerate(pairs.queries)}
-    first = np.searchsorted(pairs.pair_queries, np.arange(len(pairs.queries) + 1))
-    ids = pairs.entity_ids.to_pylist()
-    named = zip(pairs.pair_queries.tolist(), pairs.pair_positives.tolist(), strict=True)
-    pair_row = {(query, ids[positive]): row for row, (query, positive) in enumerate(named)}
-    groups: dict[str, BoolArray] = {}
-    for record in source.to_pylist():
-        query, values = place.get(record["query"]), record[column]
-        if query is None or values is None:
-            continue
-        if table == positives[0]:
-            rows = slice(pair_row[query, record["entity_id"]], pair_row[query, record["entity_id"]] + 1)
-        else:
-            rows = slice(first[query], first[query + 1])
-        for value in values if isinstance(values, list) else [values]:
-            groups.setdefault(str(value), np.zeros(len(pairs.pair_queries), dtype=bool))[rows] = True
-    names = chosen or sorted(groups, key=lambda name: (-int(groups[name].sum()), name))
-    unknown = next((name for name in names if name not in groups), None)
-    if unknown is not None:
-        raise DataError(
-            f"no evaluated pair has '{unknown}' in {table}.{column}; --groups may name {', '.join(sorted(groups))}"
-        )
-    return {name: groups[name] for name in names}, f"{table}.{column}"
-
-
-def _group_source(dataset: Dataset, name: str, engagements: pa.Table, by: str) -> tuple[pa.Table, str, str]:
-    """The rows, table and column that tell the groups: of the pair itself before its query's, lists before one value.
-
-    A list stands under the name asked for or under its plural: `language` also means `languages`.
-    """
-    plural = f"{by}s"
-    if by in engagements.column_names:
-        return engagements.select(["query", "entity_id", by]), name, by
-    if plural in engagements.column_names:
-        return engagements.select(["query", "entity_id", plural]), name, plural
-    for column in (plural, by):
-        if dataset.has_column("queries", column):
-            return dataset.read("queries", ["query", column]), "queries", column
-    known = sorted({*engagements.column_names} - {"query", "entity_id", "entity_type", "timestamp"})
-    raise DataError(
-        f"neither {name} nor queries of {dataset.path} has a column '{by}' to group by; the {name} have "
-        f"{', '.join(known)}"
     )
 
 
@@ -384,7 +347,8 @@ def _measure(
         return per_query_sums(values, queries, len(pairs.queries))
 
     recall = {k: intervals(*sums((ranks_PS <= k).astype(np.float64))) for k in settings.ks}
-    reciprocal = intervals(*sums(1 / ranks_PS))
+    within = ranks_PS <= settings.most if settings.most is not None else np.ones_like(ranks_PS, dtype=bool)
+    reciprocal = intervals(*sums(within / ranks_PS))
     hits = sums((ranks_PS <= settings.ks[0]).astype(np.float64))
     differences = {other: less(*hits, list(ranks).index(other)) for other in _references(ranks, settings)}
     return _result(list(ranks), recall, reciprocal, differences, queries)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.groups import SEEN
 from evaluation.plots import BarPanel, save_bars
 from evaluation.recall_study import REFERENCE, GroupResult, RecallSettings, RecallStudy
 from evaluation.relevance_study import RelevanceSettings, RelevanceStudy
@@ -41,6 +42,7 @@ class ReportContext:
     encoder: str | None = None
     fingerprint: str | None = None
     pretrained: str | None = None
+    corpus_tables: tuple[str, ...] = ()
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
@@ -87,6 +89,7 @@ def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, contex
             {
                 "entity_type": study.entity_type,
                 "corpus": study.corpus,
+                "corpus_source": study.corpus_source,
                 "grouped_by": study.grouped_by,
                 "overall": _group_json(study.overall),
                 "groups": {name: _group_json(group) for name, group in study.groups.items()},
@@ -116,13 +119,17 @@ def _group_json(group: GroupResult) -> dict[str, Any]:
 def recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str], list[list[str]]]:
     """Column names and cells of the overall table."""
     references = list(next(iter(study.overall.rows.values())).differences) if len(study.overall.rows) > 1 else []
-    columns = ["row", *(f"Recall@{k} %" for k in settings.ks), "MRR %"]
+    columns = ["row", *(f"Recall@{k} %" for k in settings.ks), _mrr(settings)]
     columns += [f"Recall@{settings.ks[0]} less {other}" for other in references]
     cells = []
     for name, row in study.overall.rows.items():
         line = [name, *(interval_cell(row.recall[k]) for k in settings.ks), interval_cell(row.mean_reciprocal_rank)]
         cells.append(line + [difference_cell(row.differences[other]) for other in references])
     return columns, cells
+
+
+def _mrr(settings: RecallSettings) -> str:
+    return "MRR %" if settings.most is None else f"MRR@{settings.most} %"
 
 
 def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> str:
@@ -132,7 +139,8 @@ def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, co
     for study in studies:
         pairs = f"{study.overall.pairs:,} pairs of {study.overall.queries:,} queries"
         said = f" {study.positives}" if study.positives else ""
-        parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {study.corpus:,} entities.{said}")
+        among = f"{study.corpus:,} entities ({study.corpus_source})"
+        parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {among}.{said}")
         parts.append(markdown_table(*recall_rows(study, settings)))
         if study.groups:
             parts.append(f"Recall@{main} in % by `{study.grouped_by}`; a pair may belong to several groups:")
@@ -162,8 +170,20 @@ def _method(settings: RecallSettings, context: ReportContext) -> list[str]:
         "Equal scores are ordered by id; the positive does not count against itself; the query's other positives "
         f"{others}.",
     ]
+    lines.append("A positive outside the corpus is ranked among its entities and counts against no other positive.")
+    if settings.most is not None:
+        lines.append(f"Ranks are told apart to {settings.most:,}; those beyond count as 0 in MRR@{settings.most}.")
     if settings.corpus_size is not None:
         lines.append(f"The corpus is a uniform sample of {settings.corpus_size:,} entities (seed {settings.seed}).")
+    if settings.by == SEEN:
+        lines.append(
+            "New pairs are those whose query and entity stand together in no row of the training part of the log."
+        )
+    if context.corpus_tables:
+        lines.append(
+            "Row `learned`: embeddings of the corpus from tables of that encoder; scores are dot products rounded to "
+            "float32 once."
+        )
     if settings.resamples:
         lines.append(
             f"Intervals hold {settings.level:.0%} of {settings.resamples:,} bootstrap resamples of whole queries (seed "

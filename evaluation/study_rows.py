@@ -16,6 +16,7 @@ from evaluation.baselines import (
     sum_row,
 )
 from evaluation.pretrained import PretrainedEncoder
+from omnifeat.corpus_tables import CorpusTables
 from omnifeat.errors import SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
@@ -59,6 +60,8 @@ class StudyRows:
         Of the random row.
     known_queries
         Encodes queries for the trained encoder, from tables where they hold them; null for the encoder itself.
+    corpus_tables
+        Hold the trained encoder's embeddings of the entities; null to encode them.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class StudyRows:
         pretrained_fields: Sequence[str],
         seed: int,
         known_queries: KnownQueries | None = None,
+        corpus_tables: CorpusTables | None = None,
     ) -> None:
+        self._corpus_tables = corpus_tables
         self._known_queries = known_queries or encoder
         self._entity_type, self._entities, self._queries = entity_type, entities, queries
         self._encoder, self._pretrained = encoder, pretrained
@@ -122,6 +127,10 @@ class StudyRows:
             return largest_cosine_row(name, ROWS[name], queries_QD, self._encoded(kind, "engaged"), engaged)
         return cosine_row(name, ROWS[name], queries_QD, self._encoded(kind, "entities"))
 
+    def learned_queries(self) -> FloatArray:
+        """The trained encoder's embeddings of the queries, float32 (Q, D)."""
+        return self._encoded("learned", "queries")
+
     def _engaged_texts(self) -> EngagedTexts:
         if self._engaged is None:
             self._engaged = EngagedTexts.from_column(self._entities["engaged_queries"])
@@ -142,6 +151,8 @@ class StudyRows:
             return self._known_queries.encode_queries(self._engaged_texts().texts)
         if self._entity_type == "query":
             return self._known_queries.encode_queries(self._entities["id"].to_pylist())
+        if self._corpus_tables is not None:
+            return self._corpus_tables.vectors_of(self._entities["id"].combine_chunks(), self._entity_type)
         return self._encoder.encode_entities(self._entities, entity_type=self._entity_type)
 
     def _untrained(self, what: str) -> FloatArray:

@@ -27,6 +27,10 @@ def recall(
     embeddings: Annotated[
         list[str] | None, typer.Option(help="Table of query embeddings of that encoder, from `omnifeat embed`; repeat.")
     ] = None,
+    corpus_embeddings: Annotated[
+        list[str] | None,
+        typer.Option(help="Table of entity embeddings of that encoder, from `omnifeat embed`; repeat."),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, development, test, or all.")] = "test",
     positives: Annotated[
         str, typer.Option(help="Pairs to find: engagements, or judgments (the relevant ones, by country).")
@@ -50,13 +54,20 @@ def recall(
     run_columns: Annotated[str | None, typer.Option(help="Score columns of --run; all numeric ones.")] = None,
     entity_type: Annotated[str | None, typer.Option(help="pin, product or query; all that have pairs.")] = None,
     action: Annotated[str | None, typer.Option(help="Engagements that count, separated by commas.")] = None,
-    by: Annotated[str | None, typer.Option(help="Column of engagements or queries that makes groups.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column of engagements or queries that makes groups; seen: new pairs or not.")
+    ] = None,
     groups: Annotated[str | None, typer.Option(help="Values of --by to show, in this order; all.")] = None,
     k: Annotated[str, typer.Option(help="Cut-offs, separated by commas; the first is the main one.")] = "10",
     reference: Annotated[
         str | None, typer.Option(help="Rows to compare the others with, separated by commas; learned.")
     ] = None,
-    corpus: Annotated[int | None, typer.Option(min=1, help="Random entities to rank among; all.")] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Tell ranks apart to this one, and no further; saves time.")
+    ] = None,
+    corpus: Annotated[
+        str, typer.Option(help="table (of the dataset), all, a number of random entities; auto: table or else all.")
+    ] = "auto",
     count_other_positives: Annotated[
         bool, typer.Option("--count-other-positives", help="Let a query's other positives count as competitors.")
     ] = False,
@@ -73,6 +84,7 @@ def recall(
     from evaluation.relevance_study import score_columns
     from evaluation.reports import ReportContext, check_target, pairs_name, recall_json, recall_rows, write_recall
     from evaluation.tables import text_table
+    from omnifeat.corpus_tables import CorpusTables
     from omnifeat.data.dataset import Dataset
     from omnifeat.data.files import read_table
     from omnifeat.errors import SettingError
@@ -83,6 +95,9 @@ def recall(
         cut_offs = tuple(int(part) for part in k.split(","))
     except ValueError as error:
         raise SettingError(f"--k must be whole numbers separated by commas, got '{k}'") from error
+    corpus_size = int(corpus) if corpus.isascii() and corpus.isdigit() else None
+    if corpus_size == 0:
+        raise SettingError("--corpus needs at least one entity, got 0")
     rows = _listed(baselines)
     if rows is not None:
         rows = tuple(name for name in rows if name != "none") + ((REFERENCE,) if encoder is not None else ())
@@ -97,7 +112,9 @@ def recall(
         groups=_listed(groups),
         ks=cut_offs,
         references=_listed(reference),
-        corpus_size=corpus,
+        most=most,
+        corpus="auto" if corpus_size is not None else corpus,
+        corpus_size=corpus_size,
         leave_out_other_positives=not count_other_positives,
         pretrained_fields=_listed(pretrained_fields) or (),
         resamples=bootstrap,
@@ -110,6 +127,9 @@ def recall(
     if embeddings and trained is None:
         raise SettingError("--embeddings hold vectors of an encoder; name it with --encoder")
     known = KnownQueries(trained, embeddings, encoder or "") if trained is not None and embeddings else None
+    if corpus_embeddings and trained is None:
+        raise SettingError("--corpus-embeddings hold vectors of an encoder; name it with --encoder")
+    entity_tables = CorpusTables.open(corpus_embeddings, trained, encoder or "") if corpus_embeddings else None
     untrained = None
     if pretrained is not None:
         untrained = PretrainedEncoder.load(
@@ -125,19 +145,23 @@ def recall(
         run=scored,
         run_columns=() if scored is None else score_columns(scored, _listed(run_columns)),
         known_queries=known,
+        corpus_tables=entity_tables,
+        threads=threads,
     )
     context = ReportContext(
         dataset.info.name,
         encoder,
         None if trained is None else trained.fingerprint,
         None if pretrained is None else f"`{pretrained}`, {pretrained_pooling} pooling, prefix '{pretrained_prefix}'",
+        tuple(corpus_embeddings or ()),
     )
     files = write_recall(out, studies, settings, context)
     tables = []
     for study in studies:
+        plural = "queries" if study.entity_type == "query" else f"{study.entity_type}s"
         title = (
-            f"{study.entity_type}s, {pairs_name(settings)}: {study.overall.pairs:,} pairs of {study.overall.queries:,} "
-            f"queries among {study.corpus:,} entities"
+            f"{plural}, {pairs_name(settings)}: {study.overall.pairs:,} pairs of {study.overall.queries:,} queries "
+            f"among {study.corpus:,} entities ({study.corpus_source})"
         )
         tables += [title, text_table(*recall_rows(study, settings))]
     result = {**recall_json(studies, settings, context), "files": [str(path) for path in files]}

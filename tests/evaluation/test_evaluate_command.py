@@ -31,7 +31,9 @@ def test_recall_writes_figures_table_and_picture(dataset: Dataset, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == ["recall.json", "recall.md", "recall.png"]
     written = json.loads((out / "recall.json").read_text())
-    assert written["context"] == {"dataset": "animals", "encoder": "any", "fingerprint": "f" * 64, "pretrained": None}
+    assert written["context"] == {
+        "dataset": "animals", "encoder": "any", "fingerprint": "f" * 64, "pretrained": None, "corpus_tables": [],
+    }  # fmt: skip
     (study,) = written["studies"]
     assert list(study["overall"]["rows"]) == ["random", "bm25-words", "learned"]
     assert study["grouped_by"] == "queries.languages"

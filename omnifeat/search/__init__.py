@@ -1,0 +1,1 @@
+"""Exact search over corpora that do not fit in memory."""
