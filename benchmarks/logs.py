@@ -62,9 +62,7 @@ def connect(memory: str, threads: int, spill: Path) -> Any:
     """DuckDB as a query by hand has it: a limit, threads, and a place for what does not fit."""
     import duckdb
 
-    connection = duckdb.connect(
-        config={"memory_limit": memory, "threads": str(threads), "temp_directory": str(spill)}
-    )
+    connection = duckdb.connect(config={"memory_limit": memory, "threads": str(threads), "temp_directory": str(spill)})
     connection.execute("SET preserve_insertion_order = false")
     return connection
 

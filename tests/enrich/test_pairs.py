@@ -313,7 +313,7 @@ def test_command(tmp_path: Path) -> None:
     [
         (["--development-from", "2024-03-05", "--test-from", "2024-03-09"], "records a split in dataset.json, by time"),
         (["--gap-days", "1"], "records a split in dataset.json"),
-        (["--memory-limit", "1MB"], "must be at least 64MiB, but is 1MB"),
+        (["--memory-limit", "1MB"], "must be at least 64MB, but is 1MB"),
         (["--memory-limit", "much"], "must be a size such as 4GB"),
         (["--actions", "pin=save"], "where SET is one of pins, pins_offsite"),
         (
