@@ -132,12 +132,16 @@ class Bounds:
             )
         if isinstance(error, duckdb.IOException) and "for writing" in lower:
             return OutputError(f"An aggregation's result cannot be written: {one_line(text)}.")
-        files = [str(file) for several in tables.values() for file in several]
-        if isinstance(error, _OF_FILES) and files:
-            name = next((file for file in files if file in text), files[0] if len(files) == 1 else None)
-            where = name or f"one of {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}"
-            return DataError(f"{where} cannot be read: it is truncated or corrupt ({reason}): write it again")
+        return _broken_file(error, tables, text, reason)
+
+
+def _broken_file(error: Any, tables: Tables, text: str, reason: str) -> DataError | None:
+    files = [str(file) for several in tables.values() for file in several]
+    if not files or not isinstance(error, _OF_FILES):
         return None
+    name = next((file for file in files if file in text), files[0] if len(files) == 1 else None)
+    where = name or f"one of {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}"
+    return DataError(f"{where} cannot be read: it is truncated or corrupt ({reason}): write it again")
 
 
 def add_views(connection: Any, tables: Tables) -> None:

@@ -10,6 +10,7 @@ A pair goes by its lot, the MD5 of (seed, set, query, entity id): of those that 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES
@@ -58,24 +59,28 @@ class PairChoice:
         (a number of the log's), n (rows of the log), and `extra` if the log has one. In order of time, query, entity
         and action.
         """
-        type_places = {name: place for place, name in enumerate(sorted(ENTITY_TABLES))}
-        selects = []
-        for slot in self._slots:
-            actions = {n: taken[slot] for n, taken in enumerate(self._actions) if slot < len(taken)}
-            places = {action: place for place, action in enumerate(sorted({a for t in self._actions for a in t}))}
-            extra = f", extra_{slot} AS extra" if self._log.extra is not None else ""
-            selects.append(
-                f"SELECT query, entity_id, part, task * {len(self._slots)} + {slot} AS label, "
-                f"{_case('task', {n: type_places[self._entity_type(n)] for n in range(len(self._names))})} AS type_place, "
-                f"{_case('task', {n: places[action] for n, action in actions.items()})} AS action_place, "
-                f"{self._log.moment(f'first_{slot}')} AS us, {self._log.country(f'first_{slot}')} AS country, "
-                f"n_{slot} AS n{extra} FROM judged WHERE keep_{slot}"
+        slots, extra = len(self._slots), self._log.extra is not None
+        types, actions = self.labels()
+        # numbers in the order of the names that they stand for: cheaper to sort by than the names
+        type_places = {label: sorted(set(types)).index(name) for label, name in enumerate(types)}
+        action_places = {label: sorted(set(actions)).index(name) for label, name in enumerate(actions)}
+        first = _case("slot", {slot: f"first_{slot}" for slot in self._slots})
+        columns = {
+            "label": f"task * {slots} + slot",
+            "first": first,
+            "n": _case("slot", {slot: f"n_{slot}" for slot in self._slots}),
+            **({"extra": _case("slot", {slot: f"extra_{slot}" for slot in self._slots})} if extra else {}),
+        }
+        return f"""
+            SELECT query, entity_id, label, {self._log.moment("first")} AS us, {self._log.country("first")} AS country,
+                n{", extra" if extra else ""}
+            FROM (
+                SELECT part, query, entity_id, {", ".join(f"{sql} AS {name}" for name, sql in columns.items())}
+                FROM judged, (VALUES {", ".join(f"({slot})" for slot in self._slots)}) slots(slot)
+                WHERE {_case("slot", {slot: f"keep_{slot}" for slot in self._slots})}
             )
-        extra = ", extra" if self._log.extra is not None else ""
-        return (
-            f"SELECT query, entity_id, label, us, country, n{extra} FROM ({' UNION ALL '.join(selects)}) "
-            "ORDER BY us, query, type_place, entity_id, action_place, part"
-        )
+            ORDER BY us, query, {_case("label", type_places)}, entity_id, {_case("label", action_places)}, part
+        """
 
     def labels(self) -> tuple[list[str], list[str]]:
         """Entity types and actions that the numbers of `chosen` stand for, which are `set * slots + slot`."""
@@ -212,7 +217,7 @@ class PairChoice:
         )
 
     def _cut_by_caps(self) -> None:
-        """Make the store's `caps`: the greatest lot that stays, of each entity with too many training pairs in a set."""
+        """Make the store's `caps`: the greatest lot that stays, where an entity has too many training pairs in a set."""
         caps = {n: self._settings.caps.get(self._entity_type(n)) for n in range(len(self._names))}
         cap = _case("task", {n: most for n, most in caps.items() if most is not None})
         # only pairs of entities with too many are put in order
@@ -275,12 +280,12 @@ class PairChoice:
         )
 
 
-def _case(value: str, results: Mapping[object, object]) -> str:
+def _case(value: str, results: Mapping[Any, object]) -> str:
     """SQL of the result for each value; null for other values."""
     if not results:
         return "NULL"
     return f"CASE {value} {' '.join(f'WHEN {one} THEN {result}' for one, result in results.items())} END"
 
 
-def _quoted(results: Mapping[str, object]) -> dict[object, object]:
+def _quoted(results: Mapping[str, object]) -> dict[str, object]:
     return {f"'{text}'": result for text, result in results.items()}

@@ -20,6 +20,7 @@ sampled: uniformly, so many pairs of each entity type and action.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from omnifeat.ahead import ahead
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ENTITY_TABLES, TIMESTAMP
@@ -114,7 +116,9 @@ def make_pairs(
         with enriched_dataset(
             dataset, out, info, replaced=replaced, renamed={table: "log"}, overwrite=overwrite
         ) as writer:
-            writer.write("engagements", _pair_batches(store, log, choice))
+            # sorted rows come from one thread: they are written on another
+            cores = threads or os.cpu_count() or 1
+            writer.write("engagements", ahead(_pair_batches(store, log, choice), cores))
             writer.write("corpus", _corpus_batches(store, settings.corpus, settings.seed))
             counts.corpus.update(store.run("SELECT entity_type, n FROM corpus_counts ORDER BY entity_type"))
             write_report(writer.folder, dataset.info.name, chosen, settings, counts)
@@ -160,8 +164,8 @@ def _corpus_batches(store: Store, size: int | None, seed: int) -> Iterator[pa.Re
     # queries that are in no table are those of the log
     if not store.run("SELECT 1 FROM entities WHERE entity_type = 'query' LIMIT 1"):
         store.run(
-            "INSERT INTO entities SELECT 'query', query FROM log UNION "
-            "SELECT 'query', entity_id FROM log WHERE entity_type = 'query'"
+            "INSERT INTO entities SELECT DISTINCT 'query', query FROM log UNION "
+            "SELECT DISTINCT 'query', entity_id FROM log WHERE entity_type = 'query'"
         )
     lot = f"md5_number(concat_ws(chr(31), '{seed}', 'corpus', entity_type, entity_id))"
     store.run("CREATE TABLE corpus (entity_type VARCHAR, entity_id VARCHAR)")
