@@ -217,7 +217,7 @@ class PairChoice:
         )
 
     def _cut_by_caps(self) -> None:
-        """Make the store's `caps`: the greatest lot that stays, where an entity has too many training pairs in a set."""
+        """Make the store's `caps`: the last lot that stays, where a set has too many training pairs of an entity."""
         caps = {n: self._settings.caps.get(self._entity_type(n)) for n in range(len(self._names))}
         cap = _case("task", {n: most for n, most in caps.items() if most is not None})
         # only pairs of entities with too many are put in order
