@@ -103,6 +103,8 @@ def settled_schema(parts: Sequence[Reader], columns: Sequence[str]) -> pa.Schema
         found = [
             (part, schema.field(name).type) for part, schema in zip(parts, schemas, strict=True) if name in schema.names
         ]
+        if not found:  # of JSONL, whose lines may leave fields out, no part has it
+            raise DataError(missing_column_message(parts[0].location.name, [name], parts[0].names()))
         first = found[0][1]
         for part, other in found[1:]:
             first = _common_type(name, first, other, part, found[0][0])

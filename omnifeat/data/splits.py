@@ -125,6 +125,15 @@ class TimeSplit(BaseModel):
             raise ValueError("test_from must not lie before development_from")
         return self
 
+    def starts(self) -> list[tuple[int, str]]:
+        """(microseconds since 1970, part): a row is in the part of the first moment that it doesn't lie before.
+
+        A row before all of them is for training.
+        """
+        gap = round(self.gap_days * 86_400_000_000)
+        development, test = _microseconds(self.development_from), _microseconds(self.test_from)
+        return [(test, "test"), (test - gap, GAP), (development, "development"), (development - gap, GAP)]
+
     def assign(self, table: pa.Table | pa.RecordBatch) -> pa.StringArray:
         """The part of each row: "train", "development", "test", or "gap" for rows in no part.
 
@@ -137,13 +146,9 @@ class TimeSplit(BaseModel):
         if not pa.types.is_timestamp(column.type):
             raise DataError(f"column '{self.column}', which the split reads, is {column.type}: it must hold times")
         moments = column.cast(TIMESTAMP, safe=False).cast(pa.int64()).to_numpy()
-        gap = round(self.gap_days * 86_400_000_000)
-        development, test = _microseconds(self.development_from), _microseconds(self.test_from)
-        parts = np.select(
-            [moments >= test, moments >= test - gap, moments >= development, moments >= development - gap],
-            [SPLITS.index("test"), len(SPLITS), SPLITS.index("development"), len(SPLITS)],
-            default=SPLITS.index("train"),
-        )
+        starts, names = zip(*self.starts(), strict=True)
+        codes = [_PARTS.index(name).as_py() for name in names]
+        parts = np.select([moments >= start for start in starts], codes, default=SPLITS.index("train"))
         return _PARTS.take(pa.array(parts))
 
 

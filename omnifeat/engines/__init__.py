@@ -2,5 +2,6 @@
 
 from omnifeat.engines.engine import REFUSED, Engine, RefusedRowError, name_in_sql
 from omnifeat.engines.local import LocalEngine
+from omnifeat.engines.store import Store
 
-__all__ = ["REFUSED", "Engine", "LocalEngine", "RefusedRowError", "name_in_sql"]
+__all__ = ["REFUSED", "Engine", "LocalEngine", "RefusedRowError", "Store", "name_in_sql"]

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from omnifeat.data.files import replace_when_whole
-from omnifeat.data.locations import one_line
-from omnifeat.engines.engine import REFUSED, RefusedRowError, Tables, name_in_sql
-from omnifeat.errors import DataError, OutputError, SettingError
-from omnifeat.scratch import parse_bytes
+from omnifeat.engines.bounds import Bounds, add_views, quoted
+from omnifeat.engines.engine import Tables
 
 __all__ = ["LocalEngine"]
-
-# DuckDB cannot hold the buffers of two threads and a table in less
-_LEAST_MEMORY = 64 * 10**6
-
-# what a broken file comes out as; parser, binder and catalogue errors are mistakes of the program
-_OF_FILES = (
-    duckdb.ConversionException,
-    duckdb.InvalidInputException,
-    duckdb.IOException,
-    duckdb.SerializationException,
-    pa.ArrowException,
-)
 
 
 class LocalEngine:
@@ -42,36 +24,19 @@ class LocalEngine:
 
     Parameters
     ----------
-    memory_limit
-        What a query may hold in memory: a size such as ``512MB`` or ``4GiB``. The process takes up to 0.4 GiB more.
-    threads
-        Threads of a query; all cores if not given.
-    temporary
-        Folder in which the temporary folders are made; the system's place (`TMPDIR`) if not given.
-
-    Raises
-    ------
-    SettingError
-        The memory limit is not a size, or is below 64 MB; or there is less than one thread.
+    memory_limit, threads, temporary
+        See `Bounds`, which raises what is wrong with them.
     """
 
     def __init__(
         self, memory_limit: str | int = "4GB", threads: int | None = None, temporary: str | Path | None = None
     ) -> None:
-        size = parse_bytes(memory_limit)
-        if size < _LEAST_MEMORY:
-            raise SettingError(f"The memory limit must be at least 64MB, but is {memory_limit}; raise it.")
-        if threads is not None and threads < 1:
-            raise SettingError(f"There must be at least one thread, not {threads}.")
-        self.memory_limit = str(memory_limit)
-        self.threads = threads
-        self._bytes = size
-        self._temporary = temporary
+        self._bounds = Bounds(memory_limit, threads, temporary)
 
     def write(self, sql: str, tables: Tables, out: Path) -> int:
         """Run a query into a Parquet file that appears when it is whole; the number of rows. See `Engine.write`."""
         with self._connection(tables) as connection, replace_when_whole(out) as partial:
-            copied = connection.execute(f"COPY ({sql}) TO {_quoted(partial)} (FORMAT parquet, COMPRESSION zstd)")
+            copied = connection.execute(f"COPY ({sql}) TO {quoted(partial)} (FORMAT parquet, COMPRESSION zstd)")
             return int(copied.fetchall()[0][0])
 
     def batches(self, sql: str, tables: Tables, batch_size: int) -> Generator[pa.RecordBatch, None, None]:
@@ -89,73 +54,6 @@ class LocalEngine:
 
     @contextmanager
     def _connection(self, tables: Tables) -> Iterator[Any]:
-        """A connection with the tables as views; what the user can put right is raised as one sentence."""
-        try:
-            folder = tempfile.mkdtemp(prefix="omnifeat-sql-", dir=self._temporary)
-        except OSError as error:
-            raise OutputError(f"No temporary folder can be made: {error}; set TMPDIR to a writable folder.") from error
-        config = {
-            "memory_limit": f"{self._bytes}B",
-            "threads": str(self.threads or _cores()),
-            "temp_directory": folder,
-            # nothing is fetched from anywhere
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        }
-        try:
-            connection = duckdb.connect(config=config)
-            try:
-                # rows come in the order that the SQL asks for, or in none; to keep that of the files costs memory
-                connection.execute("SET preserve_insertion_order = false")
-                connection.execute("SET enable_progress_bar = false")  # it would go to standard output
-                for name, files in tables.items():
-                    listed = ", ".join(_quoted(file, pattern=True) for file in files)
-                    connection.execute(f"CREATE VIEW {name_in_sql(name)} AS SELECT * FROM read_parquet([{listed}])")
-                yield connection
-            finally:
-                connection.close()
-        except (duckdb.Error, pa.ArrowException) as error:  # Arrow's, where a stream of batches breaks off
-            raised = self._sentence(error, tables)
-            if raised is None:  # a mistake in the SQL is ours
-                raise
-            raise raised from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _sentence(self, error: Any, tables: Tables) -> Exception | None:
-        """The error of the user's input that DuckDB's error stands for; None where it is the program's."""
-        text = str(error)
-        lower = text.lower()
-        if REFUSED in text:
-            return RefusedRowError("an aggregation met a row that it refuses")
-        if "no space left" in lower or "max_temp_directory_size" in lower:
-            return OutputError(
-                f"The disk of {self._temporary or tempfile.gettempdir()} has no room for what does not fit in memory: "
-                "free some, raise the memory limit, or set TMPDIR to a larger disk."
-            )
-        if isinstance(error, duckdb.OutOfMemoryException) or "out of memory error" in lower:
-            return SettingError(
-                f"A memory limit of {self.memory_limit} with {self.threads or _cores()} threads is too small for these "
-                "tables: raise the limit, or take fewer threads."
-            )
-        if isinstance(error, duckdb.IOException) and "for writing" in lower:
-            return OutputError(f"An aggregation's result cannot be written: {one_line(text)}.")
-        if isinstance(error, _OF_FILES):
-            files = [str(file) for several in tables.values() for file in several]
-            name = next((file for file in files if file in text), files[0] if len(files) == 1 else None)
-            where = name or f"one of {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}"
-            reason = one_line(text.split("\n", maxsplit=1)[0])
-            return DataError(f"{where} cannot be read: it is truncated or corrupt ({reason}): write it again")
-        return None
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-def _quoted(path: str | Path, pattern: bool = False) -> str:
-    """A path as a text of SQL; where DuckDB reads patterns, with their signs made plain."""
-    text = os.fspath(path)
-    if pattern:
-        text = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in text)
-    return "'" + text.replace("'", "''") + "'"
+        with self._bounds.named_errors(tables), self._bounds.connect() as connection:
+            add_views(connection, tables)
+            yield connection

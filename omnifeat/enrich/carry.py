@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.fs as pafs
+
 from omnifeat.data.dataset import INFO_FILE, Dataset, DatasetInfo, DatasetWriter
-from omnifeat.data.locations import PathLike, local_path, locate, table_stem
+from omnifeat.data.locations import Location, PathLike, local_path, locate, table_stem
 from omnifeat.data.writing import output_error
 from omnifeat.errors import OutputError
 
@@ -26,12 +28,13 @@ def enriched_dataset(
     replaced: Collection[str],
     renamed: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    copy: bool = False,
 ) -> Iterator[DatasetWriter]:
     """A writer of the folder `out`; on clean exit it holds what was written and everything else of `dataset`.
 
     Files are carried over as hard links where the file system allows it, else copied: tables in whatever format, and
-    all else that lies in the folder, such as images. Names that begin with a dot stay behind. Of a dataset on another
-    file system only the tables are carried, rewritten as Parquet.
+    all else that lies in the folder, such as images. Names that begin with a dot stay behind; of a dataset on another
+    file system those that begin with an underscore do too.
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ def enriched_dataset(
         Names of tables and files that are not carried over.
     renamed
         Table -> the name under which it is carried over.
+    copy
+        Copy even what could be linked.
 
     Raises
     ------
@@ -54,32 +59,36 @@ def enriched_dataset(
     counts = {(renamed or {}).get(name, name): rows for name, rows in info.counts.items() if name not in replaced}
     with DatasetWriter(out, info.model_copy(update={"counts": counts}), overwrite=overwrite) as writer:
         yield writer
-        if source.local:
-            _link_all(Path(source.path), writer.folder, set(replaced), renamed or {}, out)
-        else:
-            for table in dataset.tables():
-                name = (renamed or {}).get(table, table)
-                if table not in replaced and name not in writer.counts:
-                    writer.write(name, dataset.batches(table))
+        _carry_all(source, writer.folder, set(replaced), renamed or {}, copy, out)
 
 
-def _link_all(source: Path, folder: Path, replaced: set[str], renamed: Mapping[str, str], out: PathLike) -> None:
+def _carry_all(
+    source: Location, folder: Path, replaced: set[str], renamed: Mapping[str, str], copy: bool, out: PathLike
+) -> None:
     try:
-        for entry in sorted(source.iterdir()):
-            stem = table_stem(entry.name) or entry.name
-            if entry.name.startswith(".") or entry.name == INFO_FILE or replaced & {stem, entry.name}:
+        names = sorted(os.listdir(source.path)) if source.local else source.names()
+        for name in names:
+            stem = table_stem(name) or name
+            if name.startswith(".") or name == INFO_FILE or replaced & {stem, name}:
                 continue
-            target = folder / (renamed[stem] + entry.name[len(stem) :] if stem in renamed else entry.name)
+            target = folder / (renamed[stem] + name[len(stem) :] if stem in renamed else name)
             if target.exists():
                 continue  # written anew
-            if entry.is_dir():
-                shutil.copytree(entry, target, copy_function=_link)
+            if source.local:
+                _carry_here(os.path.join(source.path, name), target, shutil.copy2 if copy else _link)
             else:
-                _link(entry, target)
+                _fetch(source.child(name), target)
     except shutil.Error as error:
         raise OutputError(f"{out} cannot be written: {error.args[0][0][2]}") from error
     except OSError as error:
         raise output_error(out, error) from error
+
+
+def _carry_here(source: str, target: Path, carry: Callable[[PathLike, PathLike], object]) -> None:
+    if os.path.isdir(source):
+        shutil.copytree(source, target, copy_function=carry)
+    else:
+        carry(source, target)
 
 
 def _link(source: PathLike, target: PathLike) -> None:
@@ -88,3 +97,14 @@ def _link(source: PathLike, target: PathLike) -> None:
         os.link(real, target)
         return
     shutil.copy2(real, target)
+
+
+def _fetch(source: Location, target: Path) -> None:
+    """A file or folder of another file system."""
+    if source.kind() == pafs.FileType.Directory:
+        target.mkdir()
+        for name in source.names():
+            _fetch(source.child(name), target / name)
+        return
+    with source.open_stream() as stream, target.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 22)

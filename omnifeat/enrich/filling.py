@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 
-from omnifeat.data.dataset import INFO_FILE, Dataset, DatasetInfo, DatasetWriter
+from omnifeat.data.dataset import Dataset, DatasetInfo
 from omnifeat.data.dataset_writer import refuse_existing
 from omnifeat.data.files import TableWriter
-from omnifeat.data.locations import Location, PathLike, local_path, locate
+from omnifeat.data.locations import PathLike, local_path
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.engines import Engine
+from omnifeat.enrich.carry import enriched_dataset
 from omnifeat.errors import DataError
 
 __all__ = ["Filled", "check_out", "entity_tables", "fill_column"]
@@ -95,14 +93,14 @@ def fill_column(
     DataError
         There is no table of entities, or one cannot be read.
     OutputError
-        `out` stands there already, or cannot be written.
+        `out` stands there already, lies inside the dataset's folder, or cannot be written.
     """
     tables = entity_tables(dataset)
     filled = Filled()
     kept = [note for note in dataset.info.notes if not note.startswith(f"{column}: ")]
     info: DatasetInfo = dataset.info.model_copy(update={"notes": kept + [f"{column}: {note}" for note in notes]})
-    with DatasetWriter(out, info, overwrite=overwrite) as writer:
-        replaced = set()
+    replaced = set(tables.values())
+    with enriched_dataset(dataset, out, info, replaced=replaced, overwrite=overwrite, copy=copy) as writer:
         for kind, table in tables.items():
             ids = folder / f"ids-{table}.parquet"
             _write_ids(dataset, table, ids)
@@ -120,13 +118,8 @@ def fill_column(
                 {"ids": [ids], "v": [values]},
             )[0][0]
             ids.unlink()
-            replaced.add(os.path.basename(dataset.place(table).rstrip("/")))
         for kind in _TABLES.keys() - tables.keys():
             filled.unknown += engine.rows(f"SELECT count(*) FROM v WHERE entity_type = '{kind}'", {"v": [values]})[0][0]
-        source = locate(dataset.path)
-        for name in source.names():
-            if name != INFO_FILE and name not in replaced:
-                _carry(source.child(name), writer.folder / name, copy)
     return filled
 
 
@@ -168,21 +161,3 @@ def _with_column(
         counted.filled += pc.sum(pc.greater(pc.list_value_length(taken), 0)).as_py() or 0
         yield rows.append_column(column, taken) if place is None else rows.set_column(place, column, taken)
         advance(batch.num_rows)
-
-
-def _carry(source: Location, target: Path, copy: bool) -> None:
-    """A file or folder of the dataset, linked or copied into the new one."""
-    if source.kind() == pafs.FileType.Directory:
-        target.mkdir()
-        for name in source.names():
-            _carry(source.child(name), target / name, copy)
-        return
-    if source.local and not copy:
-        try:
-            os.link(os.path.realpath(source.path), target)
-        except OSError:  # another disk, or a file system without links
-            pass
-        else:
-            return
-    with source.open_stream() as stream, target.open("wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 22)

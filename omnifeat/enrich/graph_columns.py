@@ -22,10 +22,11 @@ from omnifeat.data.schema import TIMESTAMP
 from omnifeat.data.splits import TimeSplit
 from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.data.writing import TableWriter
+from omnifeat.engines import Store
+from omnifeat.engines.store import MEMORY_LIMIT
 from omnifeat.enrich.carry import enriched_dataset
 from omnifeat.enrich.columns import filled_batches
 from omnifeat.enrich.graph import SMOOTHING, BoardVectors, entity_vectors, fit_boards
-from omnifeat.enrich.sql import MEMORY_LIMIT, SqlStore
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["GraphResult", "GraphSettings", "enrich_graph"]
@@ -131,7 +132,7 @@ def enrich_graph(
             _refuse_vectors(dataset, table, column, replace)
     refuse_duplicate_ids(dataset)
     earlier = None if boards_from is None else _read_boards(boards_from)
-    with SqlStore.open(memory_limit, threads) as store:
+    with Store.open(memory_limit, threads) as store:
         last, undated = _store_saves(dataset, store, settings, advance)
         if earlier is None:
             boards, fitted = _fit(store, settings)
@@ -184,7 +185,7 @@ def _cutoff(dataset: Dataset, settings: GraphSettings) -> datetime | None:
 
 
 def _store_saves(
-    dataset: Dataset, store: SqlStore, settings: GraphSettings, advance: Callable[[int], None] | None
+    dataset: Dataset, store: Store, settings: GraphSettings, advance: Callable[[int], None] | None
 ) -> tuple[datetime | None, int]:
     """Make the store's `edges` of saves that count; the time of the newest of them, and how many have none."""
     dataset.require("saves", "board_id", "entity_id", "entity_type")
@@ -230,7 +231,7 @@ def _store_saves(
     return last, undated
 
 
-def _fit(store: SqlStore, settings: GraphSettings) -> tuple[BoardVectors, int]:
+def _fit(store: Store, settings: GraphSettings) -> tuple[BoardVectors, int]:
     totals = store.run("SELECT board_id, sum(n) FROM edges GROUP BY board_id ORDER BY board_id")
     board_ids = pa.array([board for board, _ in totals], pa.string())
     store.run(
@@ -275,7 +276,7 @@ def _matrix(batches: Iterator[pa.RecordBatch], board_ids: pa.Array, rows: int) -
 class _Placer:
     """Gives the entities of a batch their vectors, and counts those that have one."""
 
-    def __init__(self, store: SqlStore, kind: str, boards: BoardVectors) -> None:
+    def __init__(self, store: Store, kind: str, boards: BoardVectors) -> None:
         self._store, self._kind, self._boards = store, kind, boards
         self.with_vector = 0
         self.without = 0

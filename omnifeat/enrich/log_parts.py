@@ -71,16 +71,17 @@ def log_tables(parts: Sequence[Reader], folder: Path, extra: Sequence[str] = ())
     """
     columns = list(dict.fromkeys([*LOG_COLUMNS, *extra]))
     groups: dict[tuple[str, ...], list[Path]] = {}
+    whole = settled_schema(parts, columns)
     for number, part in enumerate(parts):
-        schema = settled_schema([part], columns)
+        schema = settled_schema([part], [name for name in columns if name in part.names()])
         for message in type_problems(table_schema("engagements"), schema, part.location.name).values():
             raise DataError(message)
         raw = _plain_parquet(part, columns)
         if raw is None:
-            path, raw = folder / f"log-{number}.parquet", schema
-            with TableWriter(path, schema) as writer:
+            path, raw = folder / f"log-{number}.parquet", whole
+            with TableWriter(path, whole) as writer:
                 row = 1
-                for batch in conformed_batches(part, schema, BATCH_SIZE):
+                for batch in conformed_batches(part, whole, BATCH_SIZE):
                     check_nulls(table_schema("engagements"), batch, part.location.name, row)
                     row += batch.num_rows
                     writer.write(batch)
@@ -105,6 +106,8 @@ def _plain_parquet(part: Reader, columns: Sequence[str]) -> pa.Schema | None:
     if not isinstance(part, ParquetReader) or not part.location.local:
         return None
     raw = part.raw_schema()
+    if any(name not in raw.names for name in columns):
+        return None
     known = (pa.types.is_string, pa.types.is_timestamp, pa.types.is_date32)
     kinds = [plain_type(raw.field(name).type) for name in columns if not pa.types.is_null(raw.field(name).type)]
     plain = len(kinds) == len(columns) and all(any(is_kind(kind) for is_kind in known) for kind in kinds)

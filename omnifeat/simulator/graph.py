@@ -11,30 +11,13 @@ import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 from threadpoolctl import threadpool_limits
 
+from omnifeat.enrich.graph import SMOOTHING, ppmi
 from omnifeat.simulator.concepts import FloatArray
 from omnifeat.simulator.rates import GRAPH_WIDTH
 
-__all__ = ["graph_vectors", "ppmi"]
+__all__ = ["graph_vectors"]
 
-_CONTEXT_SMOOTHING = 0.75  # power of the column counts: rare boards would make what is in them too alike
 _POWER_ITERATIONS = 3
-
-
-def ppmi(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], shape: tuple[int, int]) -> sp.csr_matrix:
-    """Positive pointwise mutual information of rows and columns from their co-occurrences, float32.
-
-    `max(0, log(p(r, c) / (p(r) p'(c))))` with `p'(c)` proportional to the column's count to the power 3/4.
-    """
-    counts = sp.csr_matrix((np.ones(len(rows), np.float64), (rows, columns)), shape=shape)
-    counts.sum_duplicates()
-    row_share = np.asarray(counts.sum(axis=1)).ravel() / counts.sum()
-    smoothed = np.asarray(counts.sum(axis=0)).ravel() ** _CONTEXT_SMOOTHING
-    column_share = smoothed / smoothed.sum()
-    owner = np.repeat(np.arange(shape[0]), np.diff(counts.indptr))
-    information = np.log(counts.data / counts.sum() / (row_share[owner] * column_share[counts.indices]))
-    counts.data = np.maximum(information, 0)
-    counts.eliminate_zeros()
-    return counts.astype(np.float32)
 
 
 def graph_vectors(
@@ -46,7 +29,9 @@ def graph_vectors(
     """
     vectors = np.zeros((shape[0], GRAPH_WIDTH), np.float32)
     used, compact = np.unique(rows, return_inverse=True)
-    information = ppmi(compact, columns, (len(used), shape[1]))
+    counts = sp.csr_matrix((np.ones(len(rows), np.float64), (compact, columns)), shape=(len(used), shape[1]))
+    smoothed = np.asarray(counts.sum(axis=0)).ravel() ** SMOOTHING
+    information = ppmi(counts, smoothed / smoothed.sum()).astype(np.float32)
     svd = TruncatedSVD(
         min(GRAPH_WIDTH, *(side - 1 for side in information.shape)), n_iter=_POWER_ITERATIONS, random_state=seed
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -313,7 +314,7 @@ def test_command(tmp_path: Path) -> None:
     [
         (["--development-from", "2024-03-05", "--test-from", "2024-03-09"], "records a split in dataset.json, by time"),
         (["--gap-days", "1"], "records a split in dataset.json"),
-        (["--memory-limit", "1MB"], "must be at least 64MiB, but is 1MB"),
+        (["--memory-limit", "1MB"], "must be at least 64MB, but is 1MB"),
         (["--memory-limit", "much"], "must be a size such as 4GB"),
         (["--actions", "pin=save"], "where SET is one of pins, pins_offsite"),
         (
@@ -375,3 +376,104 @@ def test_other_formats_are_carried_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out" / "log").iterdir()) == ["a.csv", "b.csv"]
     assert Dataset.open(tmp_path / "out").tables() == ["pins", "products", "engagements", "log", "corpus"]
     assert {row[0] for row in pairs_of(tmp_path / "out", "train")} == {"sink a", "sink b"}
+
+
+def test_a_row_that_lacks_a_value_is_named(tmp_path: Path) -> None:
+    """Of a Parquet log, which DuckDB reads itself, and by which row is found only when one is refused."""
+    times = pa.array([START] * 3, pa.timestamp("us", tz="UTC"))
+    columns: dict[str, Any] = {
+        "query": ["sink", "tap", "bath"], "entity_id": ["p0"] * 3, "entity_type": ["pin"] * 3,
+        "action": ["click", "save", "save"], "timestamp": times, "user_id": ["u", "u", "v"],
+    }  # fmt: skip
+    rows: list[Row] = [("sink", "p0", "pin", "save", START, None)]
+    data = write(tmp_path / "data", rows, HashSplit(column="user_id"))
+    for name, whole in columns.items():
+        values = pa.array(whole)
+        broken = pa.array([None, *values[1:].to_pylist()], values.type)
+        # the first file is whole
+        (data / "engagements.parquet").unlink(missing_ok=True)
+        (data / "engagements").mkdir(exist_ok=True)
+        pq.write_table(pa.table(columns), data / "engagements" / "a.parquet")
+        pq.write_table(pa.table(columns | {name: broken}), data / "engagements" / "b.parquet")
+        expected = rf"engagements/b\.parquet, row 1 has no {name}"
+        with pytest.raises(DataError, match=expected):
+            make_pairs(Dataset.open(data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_several_types(tmp_path: Path) -> None:
+    """Times in other units and zones, text as dictionaries."""
+    data = write(tmp_path / "data", [("sink", "p0", "pin", "save", START, None)])
+    (data / "engagements.parquet").unlink()
+    (data / "engagements").mkdir()
+    common = {"entity_id": ["p0"], "entity_type": ["pin"], "country": ["FR"]}
+    for number, unit in enumerate([("s", None), ("ms", "UTC"), ("ns", "UTC"), ("ns", None), ("us", "Asia/Tokyo")]):
+        times = pa.array([START], pa.timestamp("us", tz="UTC")).cast(pa.timestamp(*unit), safe=False)
+        query = pa.array([f"query {number}"]).dictionary_encode()
+        table = pa.table({"query": query, "action": ["save"], "timestamp": times, **common})
+        pq.write_table(table, data / "engagements" / f"{number}.parquet")
+    make_pairs(Dataset.open(data), tmp_path / "out")
+    found = Dataset.open(tmp_path / "out").read("engagements").to_pylist()
+    assert [(one["query"], one["timestamp"], one["country"]) for one in found] == [
+        (f"query {number}", START, "FR") for number in range(5)
+    ]
+
+
+def test_lines_that_leave_fields_out(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", [("sink", "p0", "pin", "save", START, None)])
+    (data / "engagements.parquet").unlink()
+    (data / "engagements").mkdir()
+    lines = [
+        {"query": f"query {n}", "entity_id": "p0", "entity_type": "pin", "action": "save", "timestamp": "2024-03-01"}
+        for n in range(2)
+    ]
+    (data / "engagements" / "a.jsonl").write_text(json.dumps(lines[0]) + "\n")
+    (data / "engagements" / "b.jsonl").write_text(json.dumps(lines[1] | {"country": "DE"}) + "\n")
+    make_pairs(Dataset.open(data), tmp_path / "out")
+    found = Dataset.open(tmp_path / "out").read("engagements").to_pylist()
+    assert [(one["query"], one["country"]) for one in found] == [("query 0", None), ("query 1", "DE")]
+
+
+def test_the_country_is_that_of_the_first_row(tmp_path: Path) -> None:
+    """At the same time the first by name, and none last; also before 1970."""
+    old = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    rows: list[Row] = [
+        ("sink", "p0", "pin", "save", START + DAY, "AA"),
+        ("sink", "p0", "pin", "save", START, "US"),
+        ("sink", "p0", "pin", "save", START, None),
+        ("sink", "p0", "pin", "save", START, "FR"),
+        ("tap", "p0", "pin", "save", START, None),
+        ("bath", "p0", "pin", "save", old, "L'x"),
+    ]
+    make_pairs(Dataset.open(write(tmp_path / "data", rows)), tmp_path / "out")
+    found = Dataset.open(tmp_path / "out").read("engagements").to_pylist()
+    assert [(row["query"], row["timestamp"], row["country"]) for row in found] == [
+        ("bath", old, "L'x"), ("sink", START, "FR"), ("tap", START, None),
+    ]  # fmt: skip
+
+
+def test_a_log_without_countries_or_rows_or_actions(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", [("sink", "p0", "pin", "save", START, None)] * 2)
+    result = make_pairs(Dataset.open(data), tmp_path / "out")
+    assert result.counts.left_out["repeated"] == 1
+    assert Dataset.open(tmp_path / "out").read("engagements")["country"].to_pylist() == [None]
+    with pytest.raises(DataError, match="no row whose action makes a pair, but such as save: name the actions"):
+        make_pairs(Dataset.open(data), tmp_path / "none", PairSettings(actions={}))
+    table = pq.read_table(data / "engagements.parquet")
+    pq.write_table(table.slice(0, 0), data / "engagements.parquet")
+    with pytest.raises(DataError, match=r"engagements.parquet has no rows: give a table with at least one"):
+        make_pairs(Dataset.open(data), tmp_path / "none")
+    pq.write_table(table.set_column(4, "timestamp", pa.array(["soon", "later"])), data / "engagements.parquet")
+    with pytest.raises(DataError, match=r"column 'timestamp'.* is (string|text)"):
+        make_pairs(Dataset.open(data), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_pairs_of_unknown_entities_count_nowhere(tmp_path: Path) -> None:
+    """They are neither among the pairs before the caps, nor do they use up a cap or a sample."""
+    rows: list[Row] = [(f"query {n}", "p9", "pin", "save", START + 20 * DAY, None) for n in range(50)]
+    rows += [("sink", "p0", "pin", "save", START, None), ("tap", "p0", "pin", "save", START + 20 * DAY, None)]
+    choice = PairSettings(drop_unknown=True, evaluation_pairs=1)
+    result = make_pairs(Dataset.open(write(tmp_path / "data", rows)), tmp_path / "out", choice)
+    assert result.counts.before_caps["pins"] == result.counts.pairs["pins"] == {"train": 1, "development": 0, "test": 1}
+    assert result.counts.left_out["unknown entity"] == 50

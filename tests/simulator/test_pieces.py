@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from omnifeat.simulator.concepts import ABSENT, draw_concepts, draw_things, tree, zipf
 from omnifeat.simulator.evidence import earlier_counts, most_frequent
-from omnifeat.simulator.graph import graph_vectors, ppmi
+from omnifeat.simulator.graph import graph_vectors
 from omnifeat.simulator.lexicon import LEAVES_PER_THING, lexicon
 from omnifeat.simulator.phrasebook import phrasebook, render, split
 from omnifeat.simulator.places import Places, up
@@ -46,14 +46,20 @@ def test_earlier_counts(logged: list[tuple[int, int]], asked: list[tuple[int, in
     assert found.tolist() == [sum(e == entity and t < time for e, t in logged) for entity, time in asked]
 
 
-def test_ppmi_by_hand() -> None:
-    # counts: row 0 has (2, 0), row 1 has (1, 1); p'(column) is proportional to 3 ** .75 and 1
-    information = ppmi(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]), (2, 2)).toarray()
-    common = 3**0.75 / (3**0.75 + 1)
-    assert information[0, 0] == pytest.approx(np.log(0.5 / (0.5 * common)))
-    assert information[0, 1] == 0
-    assert information[1, 0] == 0  # the logarithm of 0.25 / (0.5 * 0.695) is below 0
-    assert information[1, 1] == pytest.approx(np.log(0.25 / (0.5 * (1 - common))), rel=1e-6)
+def test_graph_vectors_are_those_of_a_plain_factorisation() -> None:
+    rng = np.random.default_rng(1)
+    counts = rng.integers(0, 3, (12, 9)) * (rng.random((12, 9)) < 0.6)
+    counts[counts.sum(axis=1) == 0, 0] = 1
+    rows, columns = (np.repeat(places, counts[counts > 0]) for places in np.nonzero(counts))
+    shares = counts.sum(axis=0) ** 0.75 / (counts.sum(axis=0) ** 0.75).sum()
+    with np.errstate(divide="ignore"):
+        information = np.maximum(0, np.log(counts / counts.sum(axis=1, keepdims=True) / shares))
+    left, values, _ = np.linalg.svd(information, full_matrices=False)
+    expected = left[:, :8] * np.sqrt(values[:8])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    vectors, present = graph_vectors(rows, columns, counts.shape, seed=0)
+    assert present.all()
+    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
 
 
 def test_graph_vectors_hold_together_what_is_saved_together() -> None:
