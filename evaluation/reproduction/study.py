@@ -25,9 +25,11 @@ import numpy as np
 import psutil
 import torch
 
+from evaluation.bootstrap import check_bootstrap
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.figures import Bootstrap, Measured
+from evaluation.reproduction.humans import human_relevance, judge_of
 from evaluation.reproduction.measures import StudyMeasures
 from evaluation.reproduction.questions import QuestionSet, questions_of
 from evaluation.reproduction.rank_files import Ranks
@@ -37,7 +39,7 @@ from evaluation.reproduction.systems import (
 )
 from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of
 from evaluation.reproduction.trainings import Training, run_training
-from evaluation.reproduction.variations import variations_of
+from evaluation.reproduction.variations import BASE, TABLES, variations_of
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.validate import validate
 from omnifeat.errors import DataError, OutputError, SettingError
@@ -84,6 +86,9 @@ class StudySettings:
         Of torch and numba; as many as there are cores if None.
     query_model
         Setting `query.model` of all models; the preset's if None.
+    world
+        Folder of the simulated world whose raters judge what is retrieved (section 5.1); None for the dataset's own
+        judgments.
     """
 
     tables: tuple[str, ...] = ("2", "3", "4", "5", "6")
@@ -100,10 +105,16 @@ class StudySettings:
     bootstrap_seed: int = 0
     threads: int | None = None
     query_model: str | None = None
+    world: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.tables:
             raise SettingError("There is no table to make: name at least one with --tables.")
+        unknown_table = next((key for key in self.tables if key not in TABLES), None)
+        if unknown_table is not None:
+            raise SettingError(f"There is no table '{unknown_table}'; choose from {', '.join(TABLES)}.")
+        encoder_preset(self.preset)
+        check_bootstrap(self.resamples, self.level)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise SettingError("Seeds must be given, each once.")
         unknown = next((name for name in self.baselines if name not in BASELINES), None)
@@ -161,6 +172,7 @@ def run_study(
         config = replace(config, query=replace(config.query, model=settings.query_model))
     base = study_training(settings)
     plans = [plan_of(key, (*settings.baselines, *(["pretrained"] if pretrained else []))) for key in settings.tables]
+    judge = judge_of(dataset, settings.world, settings.bootstrap_seed)
     _refuse_leaks(dataset, shown)
     questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
     tasks = [task.name for task in prepare_training_data(dataset, config).tasks]
@@ -193,6 +205,12 @@ def run_study(
     with shown("pictures", None):
         histograms, curves = measures.pictures(bootstrap)
         queries = measures.gallery()
+    with shown("human relevance", None):
+        base_training = next((training for training in trainings if training.variation.name == BASE), None)
+        humans = base_training and judge and human_relevance(
+            dataset, base_training, judge, resamples=settings.resamples, level=settings.level,
+            seed=settings.bootstrap_seed, threads=settings.threads,
+        )  # fmt: skip
     trained = [training.trained for training in trainings]
     results = StudyResults(
         title=f"The paper's tables on {dataset.info.name}",
@@ -209,6 +227,7 @@ def run_study(
         histograms=histograms,
         corpus_curves=curves,
         gallery=queries,
+        sections=[humans] if humans else [],
         machine=machine(settings.threads),
         seconds=round(sum(training.seconds for training in trained) + measures.seconds, 1),
         peak_memory=peak_memory(),

@@ -40,6 +40,10 @@ def main(
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the queries; 0 for no intervals.")] = 1000,
     level: Annotated[float, typer.Option(help="Share of the resamples inside an interval.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Of the resamples, of a corpus sample and of random scores.")] = 0,
+    world: Annotated[
+        Path | None,
+        typer.Option(help="Simulated world whose raters judge what is retrieved; the dataset's judgments."),
+    ] = None,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Check training and evaluation themselves, on shuffled pairs; no tables.")
     ] = False,
@@ -62,6 +66,7 @@ def main(
         tables=_listed(tables), preset=preset, steps=steps, batch_size=batch_size, random_negatives=random_negatives,
         learning_rate=learning_rate, query_model=query_model, seeds=all_seeds, corpus_size=corpus,
         baselines=_listed(baselines), resamples=bootstrap, level=level, bootstrap_seed=seed, threads=threads,
+        world=world,
     )  # fmt: skip
     dataset = Dataset.open(data)
     start_folder(out, overwrite)
@@ -130,7 +135,10 @@ def _command(context: typer.Context) -> str:
             continue
         value = context.params[name]
         option = max(parameter.opts, key=len)
-        words += [option, Path(value).name if name in ("data", "out", "pretrained", "query_model") else str(value)]
+        words += [
+            option,
+            Path(value).name if name in ("data", "out", "pretrained", "query_model", "world") else str(value),
+        ]
     return shlex.join(words)
 
 

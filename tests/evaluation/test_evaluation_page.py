@@ -38,3 +38,17 @@ def test_every_option_stands_on_the_command_page(command: str) -> None:
         for name in option.opts:
             if name.startswith("--") and name != "--out":
                 assert f"`{name}" in section, name
+
+
+def test_every_option_of_reproduce_stands_on_its_page() -> None:
+    import typer
+
+    from omnifeat.commands.reproduce import main
+
+    page = (Path(__file__).parents[2] / "docs" / "commands" / "reproduce.md").read_text(encoding="utf-8")
+    single = typer.Typer(add_completion=False)
+    single.command()(main)
+    for option in typer.main.get_command(single).params:
+        for name in option.opts:
+            if name.startswith("--"):
+                assert f"`{name}" in page, name
