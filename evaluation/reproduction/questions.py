@@ -1,8 +1,9 @@
 """What a study asks: sets of held-out pairs, and the corpora that their positives are ranked in (section 4.2).
 
     pin/save, pin/long_click, product/save, product/long_click, query/click    engaged pairs of the test part
-    pin/relevance                              relevant judged pairs, mean over countries
-    pin/relevance/US, ...                                                      the same of one country
+    pin/save/fr, ...               of one group, where groups are asked for (`by`), such as a language
+    pin/relevance                  relevant judged pairs, mean over countries; of products too, where they are judged
+    pin/relevance/US, ...          the same of one country
 
 All questions about one entity type share a corpus: the dataset's table `corpus` where it has one, else all entities or
 a random sample of them.
@@ -14,13 +15,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.groups import pair_groups
 from evaluation.judged_pairs import JudgedPositives, judged_positives
 from evaluation.recall import EvaluationPairs
 from omnifeat.data.dataset import Dataset
@@ -32,6 +34,7 @@ __all__ = ["PairGroup", "Question", "QuestionSet", "catalogue_ids", "questions_o
 
 BoolArray = npt.NDArray[np.bool_]
 
+# the paper's; where a log has none of them, clicks on pins and products count
 _ACTIONS = {"pin": ("save", "long_click"), "product": ("save", "long_click"), "query": ("click",)}
 _LABELS = {"save": "save", "long_click": "long-click", "click": "click"}
 
@@ -101,13 +104,23 @@ class QuestionSet:
         return digest.hexdigest()
 
 
-def questions_of(dataset: Dataset, *, corpus_size: int | None, seed: int) -> QuestionSet:
+def questions_of(
+    dataset: Dataset,
+    *,
+    corpus_size: int | None,
+    seed: int,
+    by: str | None = None,
+    groups: tuple[str, ...] | None = None,
+) -> QuestionSet:
     """The questions that a dataset allows, in the order of the paper's Table 2.
 
     Parameters
     ----------
     corpus_size, seed
         Random entities of a type to rank among where the dataset has no table `corpus`; null for all.
+    by, groups
+        Column of engagements or queries whose values make more questions, and those of its values that do, in their
+        order; null for none, and for all.
 
     Raises
     ------
@@ -116,38 +129,54 @@ def questions_of(dataset: Dataset, *, corpus_size: int | None, seed: int) -> Que
     """
     if dataset.info.split is None:
         raise DataError(f"{dataset.path} records no split, so that there is nothing held out: record one")
-    columns = list(dict.fromkeys(["query", "entity_id", "entity_type", "action", dataset.info.split.column]))
+    groupers = [name for name in ([] if by is None else [by, f"{by}s"]) if dataset.has_column("engagements", name)]
+    needed = ["query", "entity_id", "entity_type", "action", dataset.info.split.column, *groupers]
+    columns = list(dict.fromkeys(needed))
     dataset.require("engagements", *columns)
     engagements = dataset.read("engagements", columns)
     test, train = (split_rows(engagements, dataset.info.split, part) for part in ("test", "train"))
-    groups: dict[str, PairGroup] = {}
+    held: set[str] = set()
+    ranked: dict[str, PairGroup] = {}
     questions: dict[str, Question] = {}
     judged = _judged(dataset)
     for entity_type, (table, _) in ENTITY_TABLES.items():
         chosen = test.filter(pc.equal(test["entity_type"], entity_type))
-        chosen = chosen.filter(pc.is_in(chosen["action"], pa.array(_ACTIONS[entity_type])))
-        if not len(chosen) or not dataset.has(table):
+        actions = _ACTIONS[entity_type]
+        if not pc.any(pc.is_in(chosen["action"], pa.array(actions))).as_py():
+            actions = ("click",)
+        chosen = chosen.filter(pc.is_in(chosen["action"], pa.array(actions)))
+        if not dataset.has(table):
             continue
         ids = catalogue_ids(dataset, entity_type)
         corpus = _corpus(dataset, entity_type)
         size = None if corpus is not None else corpus_size
-        pairs = _pairs(chosen, ids, corpus, size, seed)
-        groups[entity_type] = PairGroup(entity_type, entity_type, pairs, _among(train, pairs, entity_type))
-        for action in _ACTIONS[entity_type]:
-            members = _among(chosen.filter(pc.equal(chosen["action"], action)), pairs, entity_type)
-            if members.any():
-                key = f"{entity_type}/{action}"
-                questions[key] = Question(key, _LABELS[action], entity_type.title(), entity_type, (members,))
-        if entity_type == "pin" and judged is not None:
-            relevant = _pairs(judged.table, ids, corpus, size, seed)
-            groups["pin judged"] = PairGroup("pin judged", "pin", relevant, _among(train, relevant, "pin"))
-            questions |= _relevance(judged, relevant)
+        if len(chosen):
+            pairs = _pairs(chosen, ids, corpus, size, seed)
+            ranked[entity_type] = PairGroup(entity_type, entity_type, pairs, _among(train, pairs, entity_type))
+            of_values, _ = pair_groups(dataset, entity_type, ("engagements", chosen), pairs, by, None)
+            held |= set(of_values)
+            if groups is not None:
+                of_values = {name: of_values[name] for name in groups if name in of_values}
+            for action in actions:
+                members = _among(chosen.filter(pc.equal(chosen["action"], action)), pairs, entity_type)
+                questions |= _engaged(entity_type, action, members, of_values)
+        of_type = None if judged is None else judged.table.filter(pc.equal(judged.table["entity_type"], entity_type))
+        if judged is not None and of_type is not None and len(of_type):
+            relevant = _pairs(of_type, ids, corpus, size, seed)
+            key = f"{entity_type} judged"
+            ranked[key] = PairGroup(key, entity_type, relevant, _among(train, relevant, entity_type))
+            questions |= _relevance(entity_type, replace(judged, table=of_type), relevant)
     if not questions:
         raise DataError(
             f"{dataset.path} has no engagements of the test part with an action that is evaluated "
-            "(save, long_click of pins and products; click of queries): choose another split"
+            "(save, long_click, or else click), and no relevant judged pair: choose another split"
         )
-    return QuestionSet(groups, questions, None if judged is None else judged.relevant_grade)
+    missing = next((name for name in groups or () if name not in held), None)
+    if missing is not None:
+        raise DataError(
+            f"no test pair of {dataset.path} has '{missing}' in {by}; the groups may be {', '.join(sorted(held))}"
+        )
+    return QuestionSet(ranked, questions, None if judged is None else judged.relevant_grade)
 
 
 def catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
@@ -160,21 +189,32 @@ def catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
 def _judged(dataset: Dataset) -> JudgedPositives | None:
     if not dataset.has("judgments"):
         return None
-    kinds = set(dataset.read("judgments", ["entity_type"])["entity_type"].unique().to_pylist())
-    return judged_positives(dataset, entity_types=("pin",)) if "pin" in kinds else None
+    return judged_positives(dataset, entity_types=("pin", "product"))
 
 
-def _relevance(judged: JudgedPositives, pairs: EvaluationPairs) -> dict[str, Question]:
+def _engaged(
+    entity_type: str, action: str, members: BoolArray, of_values: Mapping[str, BoolArray]
+) -> dict[str, Question]:
+    """Of all pairs of an action, and of those of each group; nothing where there is none."""
+    if not members.any():
+        return {}
+    key, label, heading = f"{entity_type}/{action}", _LABELS[action], entity_type.title()
+    found = {key: Question(key, label, heading, entity_type, (members,))}
+    for value, of_value in of_values.items():
+        if (members & of_value).any():
+            name = f"{key}/{value}"
+            found[name] = Question(name, f"{label} ({value})", heading, entity_type, (members & of_value,))
+    return found
+
+
+def _relevance(entity_type: str, judged: JudgedPositives, pairs: EvaluationPairs) -> dict[str, Question]:
     countries = judged.countries(pairs)
     everyone = (np.ones(len(pairs.pair_queries), dtype=bool),)
-    found = {
-        "pin/relevance": Question(
-            "pin/relevance", "relevance", "Pin", "pin judged", tuple(countries.values()) or everyone
-        )
-    }
+    base, heading, group = f"{entity_type}/relevance", entity_type.title(), f"{entity_type} judged"
+    found = {base: Question(base, "relevance", heading, group, tuple(countries.values()) or everyone)}
     for country, members in countries.items():
-        key = f"pin/relevance/{country}"
-        found[key] = Question(key, f"relevance ({country})", "Pin", "pin judged", (members,))
+        key = f"{base}/{country}"
+        found[key] = Question(key, f"relevance ({country})", heading, group, (members,))
     return found
 
 
@@ -208,8 +248,3 @@ def _among(rows: pa.Table, pairs: EvaluationPairs, entity_type: str) -> BoolArra
     )
     members: BoolArray = np.isin(pairs.pair_queries * width + pairs.pair_positives, keys)
     return members
-
-
-def corpus_counts(groups: Mapping[str, PairGroup]) -> dict[str, int]:
-    """Entity type -> entities in its corpus."""
-    return {group.entity_type: group.pairs.corpus_count for group in groups.values()}

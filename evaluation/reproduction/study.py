@@ -45,6 +45,7 @@ from omnifeat.data.validate import validate
 from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.memory import peak_memory
 from omnifeat.models.config import preset as encoder_preset
+from omnifeat.models.overrides import with_overrides
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.settings import TrainSettings, train_preset
 
@@ -84,8 +85,10 @@ class StudySettings:
         Of the intervals.
     threads
         Of torch and numba; as many as there are cores if None.
-    query_model
-        Setting `query.model` of all models; the preset's if None.
+    model
+        Settings of all models that are other than the preset's, as `query.model=NAME`.
+    by, groups
+        Column of engagements or queries whose values make more columns of Table 2, and the values that do.
     world
         Folder of the simulated world whose raters judge what is retrieved (section 5.1); None for the dataset's own
         judgments.
@@ -104,7 +107,9 @@ class StudySettings:
     level: float = 0.95
     bootstrap_seed: int = 0
     threads: int | None = None
-    query_model: str | None = None
+    model: tuple[str, ...] = ()
+    by: str | None = None
+    groups: tuple[str, ...] | None = None
     world: Path | None = None
 
     def __post_init__(self) -> None:
@@ -113,7 +118,7 @@ class StudySettings:
         unknown_table = next((key for key in self.tables if key not in TABLES), None)
         if unknown_table is not None:
             raise SettingError(f"There is no table '{unknown_table}'; choose from {', '.join(TABLES)}.")
-        encoder_preset(self.preset)
+        with_overrides(encoder_preset(self.preset), self.model)
         check_bootstrap(self.resamples, self.level)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise SettingError("Seeds must be given, each once.")
@@ -167,17 +172,22 @@ def run_study(
         A table, preset or baseline is not known, or the folder holds a study of other data or settings.
     """
     shown = progress or _silent
-    config = encoder_preset(settings.preset)
-    if settings.query_model is not None:
-        config = replace(config, query=replace(config.query, model=settings.query_model))
+    config = with_overrides(encoder_preset(settings.preset), settings.model)
     base = study_training(settings)
-    plans = [plan_of(key, (*settings.baselines, *(["pretrained"] if pretrained else []))) for key in settings.tables]
     judge = judge_of(dataset, settings.world, settings.bootstrap_seed)
     _refuse_leaks(dataset, shown)
-    questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
-    tasks = [task.name for task in prepare_training_data(dataset, config).tasks]
+    questions = questions_of(
+        dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed, by=settings.by, groups=settings.groups
+    )
+    prepared = prepare_training_data(dataset, config)
+    variations = variations_of(
+        settings.tables, config, [task.name for task in prepared.tasks], _text_columns(dataset),
+        vectors=bool(prepared.config.entity.continuous),
+    )  # fmt: skip
+    rows = (*settings.baselines, *(["pretrained"] if pretrained else []))
+    plans = [plan_of(key, rows, [variation.name for variation in variations]) for key in settings.tables]
     trainings: list[Training] = []
-    for variation in variations_of(settings.tables, config, tasks):
+    for variation in variations:
         for seed in settings.seeds:
             steps = base.steps
             with shown(f"training {variation.name}, seed {seed}", steps) as advance:
@@ -278,6 +288,11 @@ def _refuse_leaks(dataset: Dataset, shown: Progress) -> None:
             f"{report.problems[0].message} (`omnifeat validate --leaks` lists all {report.total:,} problems); a study "
             "of such data says nothing"
         )
+
+
+def _text_columns(dataset: Dataset) -> set[str]:
+    """Text columns of pins and products."""
+    return {name for table in ("pins", "products") if dataset.has(table) for name in dataset.columns(table)}
 
 
 def _table(plan: Plan, measured: Measured, dataset: Dataset) -> Table:

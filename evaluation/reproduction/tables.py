@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ class Plan:
         return list(self.compared)
 
 
-def plan_of(key: str, baselines: Sequence[str]) -> Plan:
+def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple(VARIATIONS)) -> Plan:
     """What a table compares.
 
     Parameters
@@ -97,6 +97,8 @@ def plan_of(key: str, baselines: Sequence[str]) -> Plan:
         Of `TABLES`.
     baselines
         Baselines of Table 2, names of `BASELINES` and `pretrained`.
+    trained
+        Variations that the data allow: a row of Table 4 is compared with the last one above it that there is.
     """
     if key == "2":
         compared: dict[str, str | None] = dict.fromkeys(baselines, _SAGE)
@@ -104,7 +106,7 @@ def plan_of(key: str, baselines: Sequence[str]) -> Plan:
     if key == "3":
         return Plan(key, {"native-text": None, "captions": "native-text"}, ("pin/",))
     if key == "4":
-        order = TABLES["4"]
+        order = [name for name in TABLES["4"] if name in trained]
         return Plan(key, dict(zip(order, (None, *order), strict=False)), ("pin/",))
     if key == "5":
         own = {"pin-only": ("pin/",), "product-only": ("product/",), "query-only": ("query/",)}
@@ -131,8 +133,11 @@ def build_table(plan: Plan, measured: Measured, among: Mapping[str, BoolArray] |
     columns: list[Column] = []
     cells: dict[str, dict[str, Cell]] = {name: {} for name in plan.compared}
     notes: list[str] = []
+    starts = plan.questions
+    if not any(key.startswith(starts) for key in measured.questions.questions):
+        starts = ("product/",)  # a catalogue without pins
     for question in measured.questions.questions.values():
-        if not question.key.startswith(plan.questions) or (question.key.count("/") > 1 and not plan.countries):
+        if not question.key.startswith(starts) or (question.key.count("/") > 1 and not plan.countries):
             continue
         asked = question if among is None else question.among(among[question.group])
         if asked is None:

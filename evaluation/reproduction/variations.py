@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -143,8 +143,17 @@ TABLES: dict[str, tuple[str, ...]] = {
 """Table -> the variations that it needs: the paper's by their numbers, and tables beyond the paper."""
 
 
-def variations_of(tables: Sequence[str], config: EncoderConfig, tasks: Sequence[str]) -> list[Variation]:
+def variations_of(
+    tables: Sequence[str],
+    config: EncoderConfig,
+    tasks: Sequence[str],
+    fields: Collection[str] = TEXT_FIELDS,
+    vectors: bool = True,
+) -> list[Variation]:
     """The variations that tables need, each once, the base first; with what depends on the data filled in.
+
+    One that would read nothing, or the very columns that another one reads, is left out: a dataset without captions and
+    board titles has no model to tell their worth.
 
     Parameters
     ----------
@@ -156,6 +165,9 @@ def variations_of(tables: Sequence[str], config: EncoderConfig, tasks: Sequence[
         Names of the tasks that the dataset has. A variation that chooses tasks keeps those patterns that name one, and
         one that none of its patterns names is left out: a dataset without products has no product-only model.
 
+    fields, vectors
+        Text columns that entities have, and whether they have vectors that the entity encoder reads.
+
     Raises
     ------
     SettingError
@@ -166,7 +178,23 @@ def variations_of(tables: Sequence[str], config: EncoderConfig, tasks: Sequence[
             raise SettingError(f"There is no table '{key}'; choose from {', '.join(TABLES)}.")
     wanted = {name for key in tables for name in TABLES[key]}
     chosen = [_fitted(VARIATIONS[name], config, tasks) for name in VARIATIONS if name in wanted]
-    return [variation for variation in chosen if variation is not None]
+    found: list[Variation] = []
+    read: set[tuple[str, ...]] = {_read(VARIATIONS[BASE], config, fields)}
+    # where two read the same, the one of more tables stays
+    for variation in sorted((one for one in chosen if one is not None), key=lambda one: one.name == "native-text"):
+        if any(change.startswith("entity.text_fields") for change in variation.model):
+            reads = _read(variation, config, fields)
+            if reads in read or (not reads and not vectors):
+                continue
+            read.add(reads)
+        found.append(variation)
+    return sorted(found, key=lambda one: list(VARIATIONS).index(one.name))
+
+
+def _read(variation: Variation, config: EncoderConfig, fields: Collection[str]) -> tuple[str, ...]:
+    """The text columns of the data that a variation reads."""
+    changed = with_overrides(config, variation.model)
+    return tuple(name for name in changed.entity.text_fields if name in fields)
 
 
 def _fitted(variation: Variation, config: EncoderConfig, tasks: Sequence[str]) -> Variation | None:

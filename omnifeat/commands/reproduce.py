@@ -27,6 +27,14 @@ def main(
     query_model: Annotated[
         str | None, typer.Option(help="Pretrained query encoder of all models, a folder or hub name.")
     ] = None,
+    settings_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another setting of all models, such as query.pooling=mean; may be repeated."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column of engagements or queries whose values make columns of Table 2.")
+    ] = None,
+    groups: Annotated[str | None, typer.Option(help="Values of --by that do, in this order; all.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the trainings, separated by commas.")] = "0",
     corpus: Annotated[
         int | None, typer.Option(min=1, help="Random entities to rank among where the data list no corpus; all.")
@@ -62,9 +70,11 @@ def main(
         all_seeds = tuple(int(text) for text in seeds.split(","))
     except ValueError as error:
         raise SettingError(f"--seeds must be whole numbers separated by commas, got '{seeds}'.") from error
+    model = (*([f"query.model={query_model}"] if query_model else []), *(settings_ or []))
     settings = StudySettings(
         tables=_listed(tables), preset=preset, steps=steps, batch_size=batch_size, random_negatives=random_negatives,
-        learning_rate=learning_rate, query_model=query_model, seeds=all_seeds, corpus_size=corpus,
+        learning_rate=learning_rate, model=model, by=by, groups=_listed(groups) if groups else None,
+        seeds=all_seeds, corpus_size=corpus,
         baselines=_listed(baselines), resamples=bootstrap, level=level, bootstrap_seed=seed, threads=threads,
         world=world,
     )  # fmt: skip
@@ -134,11 +144,9 @@ def _command(context: typer.Context) -> str:
         ):
             continue
         value = context.params[name]
-        option = max(parameter.opts, key=len)
-        words += [
-            option,
-            Path(value).name if name in ("data", "out", "pretrained", "query_model", "world") else str(value),
-        ]
+        is_path = name in ("data", "out", "pretrained", "query_model", "world")
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [max(parameter.opts, key=len), Path(one).name if is_path else str(one)]
     return shlex.join(words)
 
 

@@ -32,7 +32,7 @@ def silent(_: str, __: int | None) -> Iterator[Any]:
 
 def test_questions_of_the_tiny_world(pairs: Dataset) -> None:
     asked = questions_of(pairs, corpus_size=None, seed=0)
-    assert set(asked.groups) == {"pin", "pin judged", "product", "query"}
+    assert set(asked.groups) == {"pin", "pin judged", "product", "product judged", "query"}
     assert {"pin/save", "pin/long_click", "pin/relevance", "product/save", "query/click"} <= set(asked.questions)
     engagements = pairs.read("engagements").to_pandas()
     split = pairs.info.split
@@ -50,6 +50,9 @@ def test_questions_of_the_tiny_world(pairs: Dataset) -> None:
     for row, (query, positive) in enumerate(zip(group.pairs.pair_queries, group.pairs.pair_positives, strict=True)):
         assert group.seen[row] == ((group.pairs.queries[query], ids[positive]) in known)
     assert questions_of(pairs, corpus_size=None, seed=0).digest() == asked.digest()
+    by = questions_of(pairs, corpus_size=None, seed=0, by="country", groups=("GB", "US"))
+    assert [key for key in by.questions if key.startswith("pin/save/")] == ["pin/save/GB", "pin/save/US"]
+    assert by.questions["pin/save/US"].pairs < by.questions["pin/save"].pairs
     assert questions_of(pairs, corpus_size=50, seed=0).digest() == asked.digest()  # the dataset lists its corpus
 
 
@@ -182,6 +185,9 @@ def test_the_command(pairs: Dataset, tmp_path: Path) -> None:
         (["--tables", ""], "There is no table to make"),
         (["--world", "nowhere"], "nowhere"),
         (["--level", "2"], "level"),
+        (["--set", "entity.colour=red"], "There is no setting 'entity.colour'"),
+        (["--by", "colour"], "has a column 'colour' to group by"),
+        (["--by", "country", "--groups", "XX"], "no test pair of"),
     ],
 )
 def test_wrong_settings_come_to_light_before_a_training(

@@ -6,6 +6,7 @@ import pytest
 
 from evaluation.reproduction.paper import PAPER, PAPER_RELATIVE
 from evaluation.reproduction.systems import EXISTING
+from evaluation.reproduction.tables import plan_of
 from evaluation.reproduction.variations import BASE, TABLES, VARIATIONS, variations_of
 from omnifeat.errors import SettingError
 from omnifeat.models.config import preset
@@ -78,3 +79,13 @@ def test_the_papers_gains_follow_from_its_figures() -> None:
             before, after = PAPER["4"][above][question], PAPER["4"][row][question]
             # both figures are rounded to two decimals
             assert (after - 0.005) / (before + 0.005) - 1.005 <= gain <= (after + 0.005) / (before - 0.005) - 0.995
+
+
+def test_models_that_would_read_the_same_are_left_out() -> None:
+    """Emoji have titles and engaged queries alone, and no vectors."""
+    tables = ("2", "3", "4")
+    found = variations_of(tables, preset("tiny"), ("pins/entity",), ("title", "engaged_queries"), vectors=False)
+    assert [variation.name for variation in found] == [BASE, "captions"]
+    assert plan_of("4", (), [variation.name for variation in found]).compared == {"captions": None, BASE: "captions"}
+    found = variations_of(tables, preset("tiny"), ("pins/entity",), ("title",), vectors=True)
+    assert [variation.name for variation in found] == [BASE, "continuous"]
