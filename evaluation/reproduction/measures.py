@@ -20,8 +20,10 @@ from evaluation.reproduction.systems import (
     Entities,
     Vectors,
     baseline_ranks,
+    cut,
     lexical_scorer_of,
     model_vectors,
+    parse,
     pretrained_vectors,
     ranks_of_vectors,
 )
@@ -58,27 +60,27 @@ class StudyMeasures:
     def ranks(self, system: str) -> list[Ranks]:
         """Of each seed; nothing where the system does not exist on these data."""
         started = time.monotonic()
-        name, existing = system.removesuffix(EXISTING), system.endswith(EXISTING)
+        name, existing, width = parse(system)
         if system in BASELINES or system == "pretrained":
             found = [kept_ranks(self._folder, system, self._digest, lambda: self._untrained(system))]
         else:
             found = [
                 kept_ranks(
                     self._folder, f"{system}-seed{training.seed}", f"{self._digest} {training.trained.fingerprint}",
-                    lambda training=training: self._trained(training, existing),  # type: ignore[misc]
+                    lambda training=training: self._trained(training, existing, width),  # type: ignore[misc]
                 )
                 for training in self._trainings.get(name, [])
             ]  # fmt: skip
         self.seconds += time.monotonic() - started
         return [ranks for ranks in found if ranks]
 
-    def _trained(self, training: Training, existing: bool) -> dict[str, Any]:
+    def _trained(self, training: Training, existing: bool, width: int | None) -> dict[str, Any]:
         encoder = self._encoder(training)
         found = {}
         for key, group in self._questions.groups.items():
             vectors = model_vectors(encoder, group, self._entities.table(group), existing=existing)
             if vectors is not None:
-                found[key] = ranks_of_vectors(vectors, group)
+                found[key] = ranks_of_vectors(cut(vectors, width), group)
         return found
 
     def _untrained(self, system: str) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def run_study(
         vectors=bool(prepared.config.entity.continuous),
     )  # fmt: skip
     rows = (*settings.baselines, *(["pretrained"] if pretrained else []))
-    plans = [plan_of(key, rows, [variation.name for variation in variations]) for key in settings.tables]
+    plans = [plan_of(key, rows, [variation.name for variation in variations], config.dim) for key in settings.tables]
     trainings: list[Training] = []
     for variation in variations:
         for seed in settings.seeds:

@@ -3,6 +3,7 @@
     NAME             the model's query and entity encoders
     NAME/existing    the model's query encoder against PinSage (pins) and ItemSage (products), section 3.4.3; queries
                      against queries by the query encoder itself
+    NAME@WIDTH       the first dimensions of the model's vectors alone, made unit length again
     bm25, random     token-based retrieval over all text; uniform scores
     pretrained       an encoder that was not trained here, on the text of entities
 
@@ -34,8 +35,10 @@ __all__ = [
     "Entities",
     "Vectors",
     "baseline_ranks",
+    "cut",
     "lexical_scorer_of",
     "model_vectors",
+    "parse",
     "pretrained_vectors",
     "ranks_of_vectors",
 ]
@@ -81,6 +84,24 @@ class Entities:
             table = table.take(pc.index_in(ids, table["id"].combine_chunks()))
             self._tables[group.entity_type] = (group.key, table)
         return table
+
+
+def parse(system: str) -> tuple[str, bool, int | None]:
+    """The model that a system is of, whether it ranks existing embeddings, and the width that it is cut to."""
+    name, _, width = system.removesuffix(EXISTING).partition("@")
+    return name, system.endswith(EXISTING), int(width) if width else None
+
+
+def cut(vectors: Vectors, width: int | None) -> Vectors:
+    """The first `width` dimensions of all vectors, made unit length; all of them where it is None."""
+    if width is None:
+        return vectors
+    return Vectors(_unit(vectors.queries[:, :width]), _unit(vectors.entities[:, :width]), vectors.present)
+
+
+def _unit(rows: FloatArray) -> FloatArray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 
 
 def model_vectors(encoder: FrozenEncoder, group: PairGroup, entities: pa.Table, *, existing: bool) -> Vectors | None:

@@ -52,7 +52,8 @@ _CAPTIONS = {
     "6": "Recall@10. Above, the learned entity embeddings of a model that was trained with compatibility encoders and "
     "of one without. Below, queries against existing embeddings: of that model, and of SearchSage, which was trained "
     "for nothing else.",
-    "matryoshka": "Recall@10 at full width, of a model that trains prefixes of a half and a quarter too.",
+    "matryoshka": "Recall@10 of a model that trains prefixes of a half and a quarter of the width too, and of the "
+    "base, whose prefixes were never trained: at full width, and of the first dimensions alone.",
     "logq": "Recall@10 of a model whose loss is corrected by frequency, and of one whose is not.",
     "negatives": "Recall@10 of a model with random negatives beside those of the batch, and of one without.",
     "hashes": "Recall@10 of a model with two hashes in the embedding of n-grams, and of one with one.",
@@ -88,7 +89,7 @@ class Plan:
         return list(self.compared)
 
 
-def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple(VARIATIONS)) -> Plan:
+def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple(VARIATIONS), dim: int = 256) -> Plan:
     """What a table compares.
 
     Parameters
@@ -99,10 +100,12 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         Baselines of Table 2, names of `BASELINES` and `pretrained`.
     trained
         Variations that the data allow: a row of Table 4 is compared with the last one above it that there is.
+    dim
+        Width of the embeddings, whose half and quarter the table of prefixes shows.
     """
     if key == "2":
-        compared: dict[str, str | None] = dict.fromkeys(baselines, _SAGE)
-        return Plan(key, {**compared, _SAGE: None, BASE: _SAGE}, countries=True)
+        rows: dict[str, str | None] = dict.fromkeys(baselines, _SAGE)
+        return Plan(key, {**rows, _SAGE: None, BASE: _SAGE}, countries=True)
     if key == "3":
         return Plan(key, {"native-text": None, "captions": "native-text"}, ("pin/",))
     if key == "4":
@@ -118,8 +121,18 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         }  # fmt: skip
         only = {_SAGE: ("pin/", "product/"), f"{BASE}{EXISTING}": ("pin/", "product/")}
         return Plan(key, plan, only=only)
+    return _beyond_the_paper(key, dim)
+
+
+def _beyond_the_paper(key: str, dim: int) -> Plan:
+    """An ablation of one setting against the base."""
     other = next(name for name in TABLES[key] if name != BASE)
-    return Plan(key, {other: None, BASE: other} if key != "matryoshka" else {BASE: None, other: BASE})
+    if key == "matryoshka":
+        compared: dict[str, str | None] = {BASE: None, other: BASE}
+        for width in (dim // 2, dim // 4):
+            compared |= {f"{BASE}@{width}": None, f"{other}@{width}": f"{BASE}@{width}"}
+        return Plan(key, compared)
+    return Plan(key, {other: None, BASE: other})
 
 
 def build_table(plan: Plan, measured: Measured, among: Mapping[str, BoolArray] | None = None) -> Table:
@@ -213,7 +226,8 @@ def _label(table: str, system: str) -> str:
         return {"captions": "Adding title, description and captions", BASE: "Adding engaged queries"}.get(
             system, LABELS[system]
         )
-    return LABELS[system]
+    name, _, width = system.partition("@")
+    return f"{LABELS[name]}, first {width}" if width else LABELS[system]
 
 
 def _name(system: str) -> str:

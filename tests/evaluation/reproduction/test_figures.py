@@ -11,6 +11,7 @@ from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.figures import Bootstrap, Measured, question_cells
 from evaluation.reproduction.questions import PairGroup, Question, QuestionSet
 from evaluation.reproduction.results import Cell, Column, Difference, Estimate, Row, Table
+from evaluation.reproduction.systems import Vectors, cut, parse
 from evaluation.reproduction.tables import build_table, lacking_text, plan_of
 from evaluation.reproduction.variations import BASE
 
@@ -130,3 +131,21 @@ def test_verdicts(key: str, system: str, difference: tuple[float, float, float],
 
 def test_no_claim_where_nothing_is_compared() -> None:
     assert claims_of([one_cell("2", "bm25", 0.1, 0.0, 0.2)]) == []
+
+
+def test_prefixes_are_unit_vectors_again() -> None:
+    vectors = Vectors(
+        np.array([[3, 4, 12]], np.float32) / 13, np.array([[0, 0, 1]], np.float32), np.ones(1, dtype=bool)
+    )
+    assert cut(vectors, 2).queries == pytest.approx(np.array([[0.6, 0.8]]))
+    assert cut(vectors, 2).entities.tolist() == [[0, 0]]
+    assert cut(vectors, None) is vectors
+    assert parse("matryoshka@64") == ("matryoshka", False, 64)
+    assert parse("searchsage/existing") == ("searchsage", True, None)
+
+
+def test_prefixes_are_compared_with_the_same_width() -> None:
+    assert plan_of("matryoshka", (), dim=128).compared == {
+        BASE: None, "matryoshka": BASE, f"{BASE}@64": None, "matryoshka@64": f"{BASE}@64", f"{BASE}@32": None,
+        "matryoshka@32": f"{BASE}@32",
+    }  # fmt: skip
