@@ -1,21 +1,29 @@
-"""Groups of evaluated pairs: by a column of the engagements or queries, or by whether training has the pair, too.
+"""Groups of evaluated pairs: by a column of the engagements or queries, or by what is known of the pair.
+
+    seen         new pairs, and pairs that the training part of the log has, too
+    frequency    pairs of head queries, of tail queries, and of those between (see `evaluation.query_strata`)
+    has_title    pairs whose entity has a title, and whose has none
 
 Shape: P pairs.
 """
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from evaluation.query_strata import head_and_tail
 from evaluation.recall import EvaluationPairs
 from evaluation.seen_pairs import NEW_PAIRS, SEEN_PAIRS, seen_in_training
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.errors import DataError
 
-__all__ = ["SEEN", "pair_groups"]
+__all__ = ["FREQUENCY", "HAS_TITLE", "SEEN", "pair_groups"]
 
-SEEN = "seen"
-"""Groups by this name are of new pairs, and of pairs that the training part of the log has, too."""
+SEEN, FREQUENCY, HAS_TITLE = "seen", "frequency", "has_title"
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -38,6 +46,13 @@ def pair_groups(
         seen, table = seen_in_training(dataset, entity_type, pairs)
         both = {NEW_PAIRS: ~seen, SEEN_PAIRS: seen}
         return {name: both[name] for name in _names(both, chosen, table, by)}, f"{table}: pairs in the training part"
+    if by == FREQUENCY:
+        strata, told = _by_frequency(positives[1], pairs), f"{positives[0]}: queries by frequency"
+        return {name: strata[name] for name in _names(strata, chosen, positives[0], by)}, told
+    if by == HAS_TITLE and entity_type != "query":
+        table = ENTITY_TABLES[entity_type][0]
+        titled = _by_title(dataset, table, pairs)
+        return {name: titled[name] for name in _names(titled, chosen, table, by)}, f"{table}: titles"
     source, table, column = _group_source(dataset, *positives, by)
     place = {query: row for row, query in enumerate(pairs.queries)}
     first = np.searchsorted(pairs.pair_queries, np.arange(len(pairs.queries) + 1))
@@ -56,6 +71,26 @@ def pair_groups(
         for value in values if isinstance(values, list) else [values]:
             groups.setdefault(str(value), np.zeros(len(pairs.pair_queries), dtype=bool))[rows] = True
     return {name: groups[name] for name in _names(groups, chosen, table, column)}, f"{table}.{column}"
+
+
+def _by_frequency(rows: pa.Table, pairs: EvaluationPairs) -> dict[str, BoolArray]:
+    counts = Counter(rows["query"].to_pylist())
+    strata = head_and_tail(counts)
+    of_query = {query: name for name, queries in strata.items() for query in queries}
+    named = np.array([of_query.get(query, "between") for query in pairs.queries])
+    return {name: named[pairs.pair_queries] == name for name in ("head", "between", "tail")}
+
+
+def _by_title(dataset: Dataset, table: str, pairs: EvaluationPairs) -> dict[str, BoolArray]:
+    dataset.require(table, "id", "title")
+    titled = np.zeros(len(pairs.entity_ids), dtype=bool)
+    for batch in dataset.batches(table, ["id", "title"]):
+        rows = pc.index_in(batch.column("id").cast(pa.string()), pairs.entity_ids)
+        has = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(batch.column("title").cast(pa.string())), ""), False)
+        kept = pc.and_(pc.is_valid(rows), has)
+        titled[rows.filter(kept).to_numpy()] = True
+    members: BoolArray = titled[pairs.pair_positives]
+    return {"with a title": members, "without a title": ~members}
 
 
 def _names(groups: dict[str, BoolArray], chosen: tuple[str, ...] | None, table: str, column: str) -> list[str]:

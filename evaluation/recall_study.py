@@ -64,7 +64,7 @@ class RecallSettings:
     by
         Column of `engagements`, or else of `queries`, whose values make groups of pairs; null for none. The values of
         a list are groups each, and `language` also means a column `languages`. `seen` makes two groups: new pairs, and
-        pairs that stand in the training part of the log, too.
+        pairs that stand in the training part of the log, too; `frequency` and `has_title`: see `evaluation.groups`.
     groups
         Values of `by` that make groups, in this order; null for all.
     ks

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from evaluation.groups import pair_groups
 from evaluation.judged_pairs import JudgedPositives, judged_positives
 from evaluation.recall import EvaluationPairs
+from evaluation.seen_pairs import seen_in_training
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import split_rows
@@ -46,7 +47,7 @@ class PairGroup:
     key: str
     entity_type: str
     pairs: EvaluationPairs
-    seen: BoolArray  # (P,) pairs that the training part has too
+    seen: BoolArray  # (P,) pairs that the training part of the log has too, by any action
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ def questions_of(
     columns = list(dict.fromkeys(needed))
     dataset.require("engagements", *columns)
     engagements = dataset.read("engagements", columns)
-    test, train = (split_rows(engagements, dataset.info.split, part) for part in ("test", "train"))
+    test = split_rows(engagements, dataset.info.split, "test")
     held: set[str] = set()
     ranked: dict[str, PairGroup] = {}
     questions: dict[str, Question] = {}
@@ -152,7 +153,9 @@ def questions_of(
         size = None if corpus is not None else corpus_size
         if len(chosen):
             pairs = _pairs(chosen, ids, corpus, size, seed)
-            ranked[entity_type] = PairGroup(entity_type, entity_type, pairs, _among(train, pairs, entity_type))
+            ranked[entity_type] = PairGroup(
+                entity_type, entity_type, pairs, seen_in_training(dataset, entity_type, pairs)[0]
+            )
             of_values, _ = pair_groups(dataset, entity_type, ("engagements", chosen), pairs, by, None)
             held |= set(of_values)
             if groups is not None:
@@ -164,7 +167,7 @@ def questions_of(
         if judged is not None and of_type is not None and len(of_type):
             relevant = _pairs(of_type, ids, corpus, size, seed)
             key = f"{entity_type} judged"
-            ranked[key] = PairGroup(key, entity_type, relevant, _among(train, relevant, entity_type))
+            ranked[key] = PairGroup(key, entity_type, relevant, seen_in_training(dataset, entity_type, relevant)[0])
             questions |= _relevance(entity_type, replace(judged, table=of_type), relevant)
     if not questions:
         raise DataError(

@@ -55,7 +55,7 @@ def recall(
     entity_type: Annotated[str | None, typer.Option(help="pin, product or query; all that have pairs.")] = None,
     action: Annotated[str | None, typer.Option(help="Engagements that count, separated by commas.")] = None,
     by: Annotated[
-        str | None, typer.Option(help="Column of engagements or queries that makes groups; seen: new pairs or not.")
+        str | None, typer.Option(help="Column that makes groups; or seen (new pairs or not), frequency, has_title.")
     ] = None,
     groups: Annotated[str | None, typer.Option(help="Values of --by to show, in this order; all.")] = None,
     k: Annotated[str, typer.Option(help="Cut-offs, separated by commas; the first is the main one.")] = "10",

@@ -43,7 +43,8 @@ def test_questions_of_the_tiny_world(pairs: Dataset) -> None:
     for action in ("save", "long_click"):
         own = pins[pins["action"] == action][["query", "entity_id"]].drop_duplicates()
         assert asked.questions[f"pin/{action}"].pairs == len(own)
-    train = engagements[(engagements["entity_type"] == "pin") & (np.array(part) == "train")]
+    log = pairs.read("log").to_pandas()  # the pairs' actions, and clicks
+    train = log[(log["entity_type"] == "pin") & (np.array(split.assign(pairs.read("log")).to_pylist()) == "train")]
     known = set(zip(train["query"], train["entity_id"], strict=True))
     group = asked.groups["pin"]
     ids = group.pairs.entity_ids.to_pylist()
