@@ -175,5 +175,10 @@ def _days(dataset: Dataset, request: SplitRequest) -> tuple[datetime, datetime]:
     test = int(np.argmin(np.abs(share_from[2:] - request.test))) + 2
     development = int(np.argmin(np.abs(share_from[1:test] - request.development - request.test))) + 1
     first = date(1970, 1, 1)
-    starts = [first + timedelta(days=int(days[place])) for place in (development, test)]
+    try:
+        starts = [first + timedelta(days=int(days[place])) for place in (development, test)]
+    except OverflowError as error:
+        raise DataError(
+            f"{dataset.place(table)} has times in no year from 1 to 9999: correct them or leave the rows out"
+        ) from error
     return (datetime(*starts[0].timetuple()[:3], tzinfo=UTC), datetime(*starts[1].timetuple()[:3], tzinfo=UTC))

@@ -20,7 +20,7 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -268,7 +268,8 @@ def _from_log(
     row_split = split if isinstance(split, HashSplit) else None
     extra = [row_split.column] if row_split else []
     log = log_tables(parts, folder, extra)
-    rows, _, seen = _extent(log, engine)
+    with _named_rows(parts, extra):
+        rows, _, seen = _extent(log, engine)
     if seen is None:
         raise_refused_row(parts, extra)
         raise DataError(f"the log of {where} has no rows: give a log with at least one")
@@ -301,7 +302,7 @@ def _count(
     with _named_rows([part], extra):
         training = _training(log, row_split, engine, folder)
         engine.write(counts_of_log(log.sql, row_split.column if row_split else None), {**log.tables, **training}, path)
-    extent = _extent(log, engine)
+        extent = _extent(log, engine)
     _remove(log, [part], training)
     if _stamp(part) != stamped.stamp:
         raise DataError(f"{part.location.name} was changed while it was read: run again when it is whole")
@@ -309,7 +310,13 @@ def _count(
 
 
 def _extent(log: LogTables, engine: Engine) -> tuple[int, date | None, date | None]:
-    rows, first, last = engine.rows(extent_of_log(log.sql), log.tables)[0]
+    """How many rows the log has, and its first and last day (UTC); None where no row has a time."""
+    rows, *ends = engine.rows(extent_of_log(log.sql), log.tables)[0]
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    try:
+        first, last = (None if end is None else (start + timedelta(microseconds=end)).date() for end in ends)
+    except OverflowError as error:
+        raise RefusedRowError("a row has a time that is of no year") from error
     return rows, first, last
 
 
