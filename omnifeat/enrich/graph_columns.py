@@ -71,6 +71,8 @@ class GraphSettings:
         for name, value in sizes.items():
             if value < 1:
                 raise SettingError(f"The {name} must be at least 1, but is {value}.")
+        if not 0 <= self.seed < 2**32:
+            raise SettingError(f"The seed must be from 0 to {2**32 - 1}, but is {self.seed}.")
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from omnifeat.importers.sources import read_csv_rows
 
 __all__ = [
     "ESCI_PARTS", "ESCI_VERSIONS", "EXAMPLES_FILE", "EXAMPLE_COLUMNS", "GRADES", "LOCALES", "PRODUCTS_FILE",
-    "PRODUCT_COLUMNS", "SOURCES_FILE", "Choice", "check_columns", "ids_of", "raw_products", "read_sources", "staged_examples",
-    "staged_products", "texts_of",
+    "PRODUCT_COLUMNS", "SOURCES_FILE", "Choice", "check_columns", "ids_of", "raw_products", "read_sources",
+    "staged_examples", "staged_products", "texts_of",
 ]  # fmt: skip
 
 EXAMPLES_FILE = "shopping_queries_dataset_examples.parquet"

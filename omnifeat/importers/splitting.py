@@ -42,6 +42,6 @@ def _moment(name: str, text: str | None) -> datetime:
         raise SettingError(f"A time split needs --{name}, a day such as 2024-03-01.")
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise SettingError(f"--{name} '{text}' is not a day such as 2024-03-01.") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
