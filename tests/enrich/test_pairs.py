@@ -325,6 +325,7 @@ def test_command(tmp_path: Path) -> None:
         ),
         (["--test-from", "soon", "--development-from", "2024-03-05"], "--test-from 'soon' is not a day"),
         (["--test-from", "9999-12-31T23:00-05:00"], "--test-from '9999-12-31T23:00-05:00' is not a day"),
+        (["--gap-days", "1e300"], "must not be negative or above 36,500, but is 1e+300"),
         (["--test-from", "2024-03-05"], "needs both --development-from and --test-from"),
         (["--test-from", "2024-03-05", "--test", "0.1"], "not by both"),
         (["--test", "0.7", "--development", "0.3"], "must leave something to train on"),

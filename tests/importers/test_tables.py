@@ -128,6 +128,7 @@ def test_splits_are_recorded(files: dict[str, Path], tmp_path: Path) -> None:
         ({"test_from": "2024-03-05"}, "must begin after"),
         ({"gap_days": -1}, "must not be negative"),
         ({"gap_days": float("nan")}, "must not be negative"),
+        ({"gap_days": 40_000}, "must not be negative or above 36,500, but is 40000"),
     ],
 )
 def test_bad_time_splits(changes: dict[str, Any], said: str) -> None:
