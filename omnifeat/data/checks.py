@@ -9,10 +9,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.conform import type_name
-from omnifeat.data.schema import VECTOR, VECTOR_LIST, TableSchema, is_vector, is_vector_list, known_type, matches
+from omnifeat.data.schema import (
+    ENTITY_TYPES,
+    VECTOR,
+    VECTOR_LIST,
+    TableSchema,
+    is_vector,
+    is_vector_list,
+    known_type,
+    matches,
+)
 from omnifeat.errors import DataError
 
-__all__ = ["check_finite", "check_nulls", "check_text", "not_finite_rows", "not_utf8", "type_problems"]
+__all__ = [
+    "check_entity_types",
+    "check_finite",
+    "check_nulls",
+    "check_text",
+    "not_finite_rows",
+    "not_utf8",
+    "type_problems",
+]
 
 
 def not_utf8(array: pa.Array) -> tuple[int, bytes] | None:
@@ -124,3 +141,14 @@ def check_nulls(known: TableSchema | None, batch: pa.RecordBatch, place: str, fi
         if array.null_count:
             row = first_row + array.is_null().index(True).as_py()
             raise DataError(f"{place}, row {row} has no {column.name}: fill it or leave the row out")
+
+
+def check_entity_types(types: pa.Array, place: str, first_row: int) -> None:
+    """Refuse entity types that there are not; null passes. Raises `DataError`."""
+    wrong = pc.index(pc.is_in(types.drop_null(), pa.array(ENTITY_TYPES)), pa.scalar(False)).as_py()
+    if wrong >= 0:
+        found = types.drop_null()[wrong]
+        raise DataError(
+            f"{place}, row {first_row + pc.index(types, found).as_py()}: the entity_type is '{found}', but must be one "
+            f"of {', '.join(ENTITY_TYPES)}: correct it"
+        )

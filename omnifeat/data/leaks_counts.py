@@ -80,9 +80,10 @@ def add_count_leaks(dataset: Dataset, store: IdStore, split: HashSplit | TimeSpl
         f"SELECT '{_ALL}' AS what, * EXCLUDE (what) FROM counted WHERE what <> '{_SAVES}') GROUP BY ALL"
     )
     for table, columns in features.items():
-        for column in columns:
-            _store_values(dataset, store, table, column)
-            _add_column(dataset, store, table, column, problems)
+        for number, column in enumerate(columns):
+            values = f"values_{table}_{number}"  # a column may have any name
+            _store_values(dataset, store, table, column, values)
+            _add_column(dataset, store, table, column, values, problems)
 
 
 def _feature_columns(dataset: Dataset, table: str) -> list[str]:
@@ -133,7 +134,7 @@ def _insert(store: IdStore, what: pa.Array, batch: pa.RecordBatch, train: pa.Arr
     store.insert("counted", {name: sums[f"{name}_sum" if name not in keys else name] for name in names})
 
 
-def _store_values(dataset: Dataset, store: IdStore, table: str, column: str) -> None:
+def _store_values(dataset: Dataset, store: IdStore, table: str, column: str, name: str) -> None:
     ids = ["entity_type", "entity_id"] if table == "impressions" else ["id"]
     kind = {place: kind for kind, (place, _) in ENTITY_TABLES.items()}.get(table, "")
     for batch in dataset.batches(table, [*ids, column]):
@@ -142,15 +143,15 @@ def _store_values(dataset: Dataset, store: IdStore, table: str, column: str) -> 
         )
         rows = pa.table({"entity_type": types, "entity_id": batch.column(ids[-1]), "value": batch.column(column)})
         distinct = rows.filter(pc.is_finite(rows["value"])).group_by(rows.column_names).aggregate([])
-        store.insert(f"values_{table}_{column}", {name: distinct[name] for name in rows.column_names})
+        store.insert(name, {field: distinct[field] for field in rows.column_names})
 
 
-def _add_column(dataset: Dataset, store: IdStore, table: str, column: str, problems: ProblemList) -> None:
+def _add_column(dataset: Dataset, store: IdStore, table: str, column: str, name: str, problems: ProblemList) -> None:
     best: tuple[float, str, int] | None = None
     for (what,) in store.query("SELECT DISTINCT what FROM entity_counts ORDER BY what"):
         rows = store.query(
             f"SELECT DISTINCT v.entity_type, v.entity_id, v.value, c.n, c.train, c.earlier "
-            f'FROM "values_{table}_{column}" v JOIN entity_counts c USING (entity_type, entity_id) '
+            f"FROM {name} v JOIN entity_counts c USING (entity_type, entity_id) "
             "WHERE c.what = ? AND c.n <> c.train AND c.n <> c.earlier "
             f"ORDER BY md5(v.entity_id), v.entity_type, v.value LIMIT {MOST_ENTITIES}",
             [what],

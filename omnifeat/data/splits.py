@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from omnifeat.data.schema import TIMESTAMP, missing_column_message
 from omnifeat.errors import DataError, SettingError
 
-__all__ = ["GAP", "SPLITS", "HashSplit", "Split", "TimeSplit", "split_key", "split_rows"]
+__all__ = ["GAP", "MOST_GAP_DAYS", "SPLITS", "HashSplit", "Split", "TimeSplit", "split_key", "split_rows"]
 
 SPLITS = ("train", "development", "test")
 GAP = "gap"
+MOST_GAP_DAYS = 36_500  # what lies before the gap must still be in the calendar
 _PARTS = pa.array([*SPLITS, GAP])
 
 
@@ -103,7 +104,7 @@ class TimeSplit(BaseModel):
     development_from, test_from
         First moments of the two parts; UTC where no zone is given.
     gap_days
-        Length of each gap in days.
+        Length of each gap in days, at most a hundred years.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,7 +113,7 @@ class TimeSplit(BaseModel):
     column: str = "timestamp"
     development_from: datetime
     test_from: datetime
-    gap_days: float = Field(0, ge=0, allow_inf_nan=False)
+    gap_days: float = Field(0, ge=0, le=MOST_GAP_DAYS, allow_inf_nan=False)
 
     @field_validator("development_from", "test_from")
     @classmethod

@@ -148,7 +148,10 @@ def add_views(connection: Any, tables: Tables) -> None:
     """Let the names of the tables stand for their Parquet files."""
     for name, files in tables.items():
         listed = ", ".join(quoted(file, pattern=True) for file in files)
-        connection.execute(f"CREATE VIEW {name_in_sql(name)} AS SELECT * FROM read_parquet([{listed}])")
+        # a folder that is named like `action=click` must not take the place of the file's own column
+        connection.execute(
+            f"CREATE VIEW {name_in_sql(name)} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+        )
 
 
 def quoted(path: str | Path, pattern: bool = False) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from omnifeat.errors import DataError
 
-__all__ = ["REFUSED", "Engine", "RefusedRowError", "Tables", "name_in_sql"]
+__all__ = ["REFUSED", "Engine", "RefusedRowError", "Tables", "blank_in_sql", "name_in_sql"]
 
 # name in the SQL -> the Parquet files that together are the table, all with the same columns and types
 Tables: TypeAlias = Mapping[str, Sequence[str | Path]]
@@ -31,6 +31,18 @@ class RefusedRowError(DataError):
 def name_in_sql(name: str) -> str:
     """The name of a column or table as SQL quotes it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+# what `pyarrow.compute.utf8_trim_whitespace` trims
+_WHITE = "".join(map(chr, [*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029,
+                           0x202F, 0x205F, 0x3000]))  # fmt: skip
+
+
+def blank_in_sql(text: str) -> str:
+    """SQL of whether a text, given as SQL, is empty or white space alone, as `omnifeat validate` sees it."""
+    # few texts begin with white space or beyond ASCII: the others are told by their first byte
+    codes = " || ".join(f"chr({ord(sign)})" for sign in _WHITE)
+    return f"CASE WHEN {text} < '!' OR {text} >= chr(128) THEN trim({text}, {codes}) = '' ELSE false END"
 
 
 class Engine(Protocol):

@@ -22,10 +22,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnifeat.data.checks import check_entity_types
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import TableWriter
 from omnifeat.data.locations import PathLike
-from omnifeat.data.schema import ENTITY_TYPES
 from omnifeat.data.splits import TimeSplit
 from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.engines import Engine
@@ -33,7 +33,7 @@ from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.lists import write_lists
 from omnifeat.enrich.running import Progress, silent, temporary_folder
 from omnifeat.enrich.titles import read_title
-from omnifeat.errors import DataError, SettingError
+from omnifeat.errors import SettingError
 
 __all__ = ["BoardsResult", "enrich_boards"]
 
@@ -209,12 +209,7 @@ def _write_saves(dataset: Dataset, path: Path, advance: Callable[[int], None]) -
     first_row = 1
     with TableWriter(path, _SAVES) as writer:
         for batch in dataset.batches("saves", columns):
-            wrong = pc.index(pc.is_in(batch.column("entity_type"), pa.array(ENTITY_TYPES)), pa.scalar(False)).as_py()
-            if wrong >= 0:
-                raise DataError(
-                    f"{dataset.place('saves')}, row {first_row + wrong}: the entity_type is "
-                    f"'{batch.column('entity_type')[wrong]}', but must be one of {', '.join(ENTITY_TYPES)}: correct it"
-                )
+            check_entity_types(batch.column("entity_type"), dataset.place("saves"), first_row)
             first_row += batch.num_rows
             advance(batch.num_rows)
             rows = batch.filter(pc.not_equal(batch.column("entity_type"), "query"))

@@ -95,9 +95,10 @@ def fit_boards(counts_NB: Any, board_ids: pa.Array, totals_B: Float64, *, width:
     matrix = ppmi(counts_NB, shares)
     most = min(matrix.shape) - 1
     if width > most:
+        help_ = f"give at most {most}" if most > 0 else "no width is small enough, it takes two of each"
         raise SettingError(
             f"The width {width} is too large for a graph of {matrix.shape[0]:,} fitted entities and "
-            f"{matrix.shape[1]:,} boards: give at most {max(most, 1)}."
+            f"{matrix.shape[1]:,} boards: {help_}."
         )
     svd = TruncatedSVD(n_components=width, algorithm="randomized", n_iter=7, random_state=seed)
     svd.fit(matrix)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
+from omnifeat.data.checks import check_entity_types
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import read_table
 from omnifeat.data.locations import PathLike, join
@@ -71,6 +72,8 @@ class GraphSettings:
         for name, value in sizes.items():
             if value < 1:
                 raise SettingError(f"The {name} must be at least 1, but is {value}.")
+        if not 0 <= self.seed < 2**32:
+            raise SettingError(f"The seed must be from 0 to {2**32 - 1}, but is {self.seed}.")
 
 
 @dataclass(frozen=True)
@@ -195,11 +198,13 @@ def _store_saves(
     columns = ["entity_type", "entity_id", "board_id", *(["timestamp"] if dated else [])]
     schema = pa.schema([(name, pa.string()) for name in columns[:3]])
     newest: list[int] = []
-    undated = 0
+    undated, first_row = 0, 1
 
     def batches() -> Iterator[pa.RecordBatch]:
-        nonlocal undated
+        nonlocal undated, first_row
         for batch in dataset.batches("saves", columns):
+            check_entity_types(batch.column("entity_type"), place, first_row)
+            first_row += batch.num_rows
             times = batch.column("timestamp") if dated else pa.nulls(batch.num_rows, TIMESTAMP)
             if cutoff is not None and times.null_count and not settings.undated:
                 raise DataError(
@@ -227,7 +232,10 @@ def _store_saves(
     if not store.run("SELECT 1 FROM edges LIMIT 1"):
         when = f" before {cutoff:%Y-%m-%d %H:%M}, where the training part ends" if cutoff is not None else ""
         raise DataError(f"{place} has no save{when}: give saves of before that, or another moment with --until")
-    last = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest[0]) if newest else None
+    try:
+        last = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest[0]) if newest else None
+    except OverflowError as error:
+        raise DataError(f"{place} has times in no year from 1 to 9999: correct them or leave the rows out") from error
     return last, undated
 
 

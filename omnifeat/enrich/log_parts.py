@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,10 +21,28 @@ from omnifeat.data.schema import ACTIONS, ENTITY_TYPES, table_schema
 from omnifeat.engines import name_in_sql
 from omnifeat.errors import DataError
 
-__all__ = ["LOG_COLUMNS", "LogTables", "content_of", "log_parts", "log_tables", "raise_refused_row"]
+__all__ = [
+    "LOG_COLUMNS", "LogTables", "check_rows", "content_of", "log_parts", "log_tables", "microseconds", "no_time_in_sql",
+    "raise_refused_row",
+]  # fmt: skip
 
 LOG_COLUMNS = ("query", "entity_id", "entity_type", "action", "timestamp")
 _CHUNK = 1 << 22
+_DAY_US = 86_400_000_000
+
+
+def microseconds(day: date) -> int:
+    """Microseconds from 1970 to the beginning of a day (UTC)."""
+    return (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY_US
+
+
+# outside of them there are no dates in Python, nor in most of what reads Parquet: a time in another unit than it says
+_TIMES = (microseconds(date.min), microseconds(date.max) + _DAY_US - 1)
+
+
+def no_time_in_sql() -> str:
+    """SQL of whether a row of a log has no time, or one that is of no year from 1 to 9999."""
+    return f"(us IS NULL OR us NOT BETWEEN {_TIMES[0]} AND {_TIMES[1]})"
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,9 @@ def _plain_parquet(part: Reader, columns: Sequence[str]) -> pa.Schema | None:
     if not isinstance(part, ParquetReader) or not part.location.local:
         return None
     raw = part.raw_schema()
-    if any(name not in raw.names for name in columns):
+    folded = [name.casefold() for name in raw.names]
+    # DuckDB takes `Query` for `query`: where a file has both, it would read the first
+    if any(name not in raw.names or folded.count(name.casefold()) > 1 for name in columns):
         return None
     known = (pa.types.is_string, pa.types.is_timestamp, pa.types.is_date32)
     kinds = [plain_type(raw.field(name).type) for name in columns if not pa.types.is_null(raw.field(name).type)]
@@ -117,31 +138,50 @@ def _plain_parquet(part: Reader, columns: Sequence[str]) -> pa.Schema | None:
 def raise_refused_row(parts: Sequence[Reader], extra: Sequence[str] = ()) -> None:
     """Find the row that an aggregation refused, and name it.
 
+    Parameters
+    ----------
+    extra
+        Columns beside `LOG_COLUMNS` in which a value must stand.
+
     Raises
     ------
     DataError
-        A value is missing or blank, or an entity type or action is not known.
+        See `check_rows`.
     """
-    known = table_schema("engagements")
     columns = list(dict.fromkeys([*LOG_COLUMNS, *extra]))
-    choices = {"entity_type": ENTITY_TYPES, "action": ACTIONS}
     for part in parts:
         row = 1
         for batch in conformed_batches(part, settled_schema([part], columns), BATCH_SIZE):
-            check_nulls(known, batch, part.location.name, row)
-            for name in columns:
-                array = batch.column(name)
-                if name in choices:
-                    wrong = pc.invert(pc.is_in(array, pa.array(choices[name])))
-                elif pa.types.is_string(array.type):
-                    wrong = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(array), ""), True)
-                else:
-                    wrong = pc.is_null(array)
-                at = pc.index(wrong, pa.scalar(True)).as_py()
-                if at >= 0:
-                    needed = f"must be one of {', '.join(choices[name])}" if name in choices else "must not be blank"
-                    raise DataError(
-                        f"{part.location.name}, row {row + at}: the {name} is {array[at].as_py()!r}, "
-                        f"but {needed}: correct it or leave the row out"
-                    )
+            check_rows(batch, part.location.name, row, extra)
             row += batch.num_rows
+
+
+def check_rows(batch: pa.RecordBatch, place: str, first_row: int, extra: Sequence[str] = ()) -> None:
+    """Refuse a row that no aggregation takes, and name it.
+
+    Raises
+    ------
+    DataError
+        A value is missing, a query or id is blank, an entity type or action is not known, or a time is of no year.
+    """
+    check_nulls(table_schema("engagements"), batch, place, first_row)
+    choices = {"entity_type": ENTITY_TYPES, "action": ACTIONS}
+    times = batch.column("timestamp").cast(pa.int64())
+    wrong = {name: pc.equal(pc.utf8_trim_whitespace(batch.column(name)), "") for name in ("query", "entity_id")}
+    wrong |= {name: pc.invert(pc.is_in(batch.column(name), pa.array(known))) for name, known in choices.items()}
+    wrong["timestamp"] = pc.or_(pc.less(times, _TIMES[0]), pc.greater(times, _TIMES[1]))
+    wrong |= {name: pc.is_null(batch.column(name)) for name in extra if name not in LOG_COLUMNS}
+    for name, mask in wrong.items():
+        at = pc.index(mask, pa.scalar(True)).as_py()
+        if at < 0:
+            continue
+        where, what = f"{place}, row {first_row + at}", "correct it or leave the row out"
+        if name == "timestamp":
+            raise DataError(
+                f"{where}: the timestamp is {times[at].as_py():,} microseconds from 1970, in no year from 1 to 9999: "
+                f"{what}; perhaps it is in another unit than the column says"
+            )
+        if name in extra and name not in LOG_COLUMNS:
+            raise DataError(f"{where} has no {name}, by which the rows are split: fill it or leave the row out")
+        needed = f"must be one of {', '.join(choices[name])}" if name in choices else "must not be blank"
+        raise DataError(f"{where}: the {name} is {batch.column(name)[at].as_py()!r}, but {needed}: {what}")

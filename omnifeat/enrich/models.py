@@ -79,7 +79,8 @@ def load_captioner(
     Raises
     ------
     SettingError
-        Nothing that writes captions can be loaded, or the device is not there.
+        Nothing that writes captions can be loaded, the device is not there, or prompt and caption are longer than the
+        model reads.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -87,6 +88,7 @@ def load_captioner(
     with _loading("captioning model", name):
         processor = AutoProcessor.from_pretrained(name)
         model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32).to(place).eval()
+    _check_length(processor, model, name, prompt, max_tokens)
 
     def caption(pictures: Sequence[Any]) -> list[str | None]:
         text = {"text": [prompt] * len(pictures), "padding": True} if prompt else {}
@@ -97,6 +99,19 @@ def load_captioner(
         return [" ".join(text.split()) or None for text in texts]
 
     return caption
+
+
+def _check_length(processor: Any, model: Any, name: str, prompt: str, max_tokens: int) -> None:
+    """Refuse a caption that may be longer than the model has places for, which would end it amid the pictures."""
+    places = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    begun = len(processor.tokenizer(prompt)["input_ids"]) if prompt else 1
+    begun += getattr(model.config, "num_query_tokens", 0)  # BLIP-2 has the picture before the text
+    # the last token is written and not read
+    if places is not None and begun + max_tokens - 1 > places:
+        raise SettingError(
+            f"The model '{name}' reads at most {places} tokens, too few for {begun} to begin with and {max_tokens} "
+            "more: give a smaller --max-tokens or a shorter --prompt."
+        )
 
 
 def load_vision(name: str, *, device: str = "auto", pooling: Pooling = "cls") -> Callable[[Sequence[Any]], list[Any]]:

@@ -9,14 +9,14 @@ A pair goes by its lot, the MD5 of (seed, set, query, entity id): of those that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omnifeat.data.dataset import Dataset
-from omnifeat.data.schema import ENTITY_TABLES
+from omnifeat.data.schema import ACTIONS, ENTITY_TABLES, ENTITY_TYPES
 from omnifeat.data.splits import SPLITS
 from omnifeat.data.tasks import PAIR_TASKS
-from omnifeat.engines import Store
+from omnifeat.engines import REFUSED, Store
 from omnifeat.enrich.pair_log import GAP_PART, PairLog
 from omnifeat.enrich.pair_report import PairCounts
 from omnifeat.enrich.pair_settings import PairSettings
@@ -35,7 +35,8 @@ class PairChoice:
     Raises
     ------
     DataError
-        The log has no rows, a row without a value, or an entity that is in no table, or nothing is left to train on.
+        The log has no rows, a row that lacks a value or whose action or entity type is not known, or an entity that is
+        in no table, or nothing is left to train on.
     """
 
     def __init__(self, store: Store, dataset: Dataset, log: PairLog, settings: PairSettings) -> None:
@@ -155,6 +156,8 @@ class PairChoice:
             for slot in self._slots
         )
         name = _case("task", {n: f"'{name}'" for n, name in enumerate(self._names)})
+        # asked of the rows alone that make no pair: the others are of known types and actions
+        known = f"entity_type IN ({_texts(ENTITY_TYPES)}) AND action IN ({_texts(ACTIONS)})"
         lot = f"md5_number(concat_ws(chr(31), '{self._settings.seed}', {name}, query, entity_id))"
         self._store.run(
             f"""
@@ -166,7 +169,7 @@ class PairChoice:
                     CASE reason WHEN 0 THEN entity_id ELSE '' END AS entity_id
                 FROM (
                     SELECT *, (CASE
-                        WHEN code IS NULL THEN 1
+                        WHEN code IS NULL THEN CASE WHEN {known} THEN 1 ELSE error('{REFUSED}') END
                         WHEN part = {GAP_PART} THEN 2
                         WHEN entity_type = 'query' AND entity_id = query THEN 3
                         WHEN held THEN 4
@@ -285,6 +288,10 @@ def _case(value: str, results: Mapping[Any, object]) -> str:
     if not results:
         return "NULL"
     return f"CASE {value} {' '.join(f'WHEN {one} THEN {result}' for one, result in results.items())} END"
+
+
+def _texts(texts: Iterable[str]) -> str:
+    return ", ".join(f"'{text}'" for text in texts)
 
 
 def _quoted(results: Mapping[str, object]) -> dict[str, object]:

@@ -10,14 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.data.checks import check_nulls
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import BATCH_SIZE, TableWriter, conformed_batches, settled_schema
-from omnifeat.data.schema import table_schema
 from omnifeat.data.splits import GAP, SPLITS, HashSplit, TimeSplit
-from omnifeat.engines import REFUSED, RefusedRowError, Store, name_in_sql
-from omnifeat.enrich.log_parts import LOG_COLUMNS, log_tables
-from omnifeat.errors import DataError
+from omnifeat.engines import REFUSED, RefusedRowError, Store, blank_in_sql, name_in_sql
+from omnifeat.enrich.log_parts import LOG_COLUMNS, check_rows, log_tables, no_time_in_sql
 
 __all__ = ["GAP_PART", "PairLog"]
 
@@ -67,11 +64,14 @@ class PairLog:
         `first` is a number for time and country: the least of several rows is that of the first of them, and of the
         first country by name at the same time, none being the last (see `moment` and `country`). `held` is whether a
         row for training shows a held-out query as a suggestion, which only a split by the query's text tells. A row
-        without a value that it must have ends the query.
+        without a value that it must have, or of a time that is of no year, ends the query; whether the entity type and
+        the action are known is for the caller to see.
         """
-        column = "us" if self.split.column == "timestamp" else name_in_sql(self.split.column)
-        needed = ["query", "entity_id", "entity_type", "action", "us", column]
-        broken = " OR ".join(f"{name} IS NULL" for name in dict.fromkeys(needed))
+        column = "us" if self.split.column == "timestamp" else f"log.{name_in_sql(self.split.column)}"
+        needed = ["query", "entity_id", "entity_type", "action", column]
+        conditions = [f"{name} IS NULL" for name in dict.fromkeys(needed)]
+        conditions += [no_time_in_sql(), blank_in_sql("query"), blank_in_sql("entity_id")]
+        broken = " OR ".join(conditions)
         joins, held = "", "false"
         if isinstance(self.split, TimeSplit):
             moment = column if column == "us" else _microseconds(column, self.schema.field(self.split.column).type)
@@ -83,7 +83,7 @@ class PairLog:
             if self.split.column == "query":
                 joins += " LEFT JOIN split_texts o ON o.value = CASE entity_type WHEN 'query' THEN entity_id END"
                 held = "coalesce(s.part = 0 AND o.part <> 0, false)"
-        extra = f", {name_in_sql(self.extra)} AS extra" if self.extra is not None else ""
+        extra = f", log.{name_in_sql(self.extra)} AS extra" if self.extra is not None else ""
         return (
             f"SELECT query, entity_id, entity_type, action, {self._first()} AS first, {held} AS held{extra}, "
             f"(CASE WHEN {broken} THEN error('{REFUSED}') ELSE {part} END)::TINYINT AS part FROM log {joins}"
@@ -139,17 +139,10 @@ class PairLog:
         store.attach({"split_texts": [path]})
 
     def _raise_refused_row(self) -> None:
-        known = table_schema(self.table)
         for part in self._parts:
             row = 1
             for batch in conformed_batches(part, self.schema, BATCH_SIZE):
-                check_nulls(known, batch, part.location.name, row)
-                at = pc.index(pc.is_null(batch.column(self.split.column)), pa.scalar(True)).as_py()
-                if at >= 0:
-                    raise DataError(
-                        f"{part.location.name}, row {row + at} has no {self.split.column}, by which the rows are "
-                        "split: fill it or leave the row out"
-                    )
+                check_rows(batch, part.location.name, row, [self.split.column])
                 row += batch.num_rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import TIMESTAMP
-from omnifeat.data.splits import HashSplit, TimeSplit
+from omnifeat.data.splits import MOST_GAP_DAYS, HashSplit, TimeSplit
 from omnifeat.data.tasks import PAIR_TASKS
 from omnifeat.errors import DataError, SettingError
 
@@ -112,8 +111,10 @@ class SplitRequest:
     def __post_init__(self) -> None:
         if (self.development_from is None) != (self.test_from is None):
             raise SettingError("A split by time needs both --development-from and --test-from, or neither.")
-        if not math.isfinite(self.gap_days) or self.gap_days < 0:
-            raise SettingError(f"The gap in days must not be negative, but is {self.gap_days}.")
+        if not 0 <= self.gap_days <= MOST_GAP_DAYS:  # NaN too
+            raise SettingError(
+                f"The gap in days must not be negative or above {MOST_GAP_DAYS:,}, but is {self.gap_days}."
+            )
         if not (self.development >= 0 and self.test >= 0 and self.development + self.test < 1):
             raise SettingError(
                 f"The development and test shares, {self.development} and {self.test}, must not be negative and must "
@@ -175,5 +176,10 @@ def _days(dataset: Dataset, request: SplitRequest) -> tuple[datetime, datetime]:
     test = int(np.argmin(np.abs(share_from[2:] - request.test))) + 2
     development = int(np.argmin(np.abs(share_from[1:test] - request.development - request.test))) + 1
     first = date(1970, 1, 1)
-    starts = [first + timedelta(days=int(days[place])) for place in (development, test)]
+    try:
+        starts = [first + timedelta(days=int(days[place])) for place in (development, test)]
+    except OverflowError as error:
+        raise DataError(
+            f"{dataset.place(table)} has times in no year from 1 to 9999: correct them or leave the rows out"
+        ) from error
     return (datetime(*starts[0].timetuple()[:3], tzinfo=UTC), datetime(*starts[1].timetuple()[:3], tzinfo=UTC))

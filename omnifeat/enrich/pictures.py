@@ -13,11 +13,14 @@ import hashlib
 import io
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,6 +37,11 @@ from omnifeat.errors import DataError, OmnifeatError
 __all__ = ["PART_ROWS", "PictureColumn", "PicturesResult", "fill_from_pictures", "read_picture"]
 
 PART_ROWS = 1_024
+# what pillow's readers raise for bytes that are no picture of their format
+_BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, RuntimeError, TypeError, struct.error,
+    zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +107,8 @@ class PicturesResult:
 def read_picture(path: str) -> Any:
     """A picture as an upright RGB image of PIL; transparent parts are white, of an animation the first frame.
 
+    Of 16 bits a sample the upper eight are taken, where pillow would make white of all that is brighter.
+
     Raises
     ------
     DataError
@@ -112,12 +122,20 @@ def read_picture(path: str) -> Any:
         with Image.open(io.BytesIO(content)) as opened:
             opened.load()
             picture = ImageOps.exif_transpose(opened)
+        return _opaque(picture)
     except OmnifeatError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (*_BROKEN, Image.DecompressionBombError) as error:
         # what pillow says of the bytes names the buffer, not the file
         reason = "not a picture that pillow reads" if "BytesIO" in str(error) else one_line(error)
         raise DataError(f"{path} cannot be read: {reason}") from error
+
+
+def _opaque(picture: Any) -> Any:
+    from PIL import Image
+
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         layered = picture.convert("RGBA")
         white = Image.new("RGBA", layered.size, (255, 255, 255, 255))

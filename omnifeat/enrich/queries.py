@@ -20,7 +20,7 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import Reader, TableWriter
-from omnifeat.data.locations import PathLike
+from omnifeat.data.locations import PathLike, local_path, locate
 from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.data.unique_ids import refuse_duplicate_ids
@@ -174,6 +174,7 @@ def enrich_queries(
     settings = settings or QuerySettings()
     check_out(out, overwrite)
     dataset = Dataset.open(data)
+    _check_place(state, out, dataset)
     entity_tables(dataset)
     refuse_duplicate_ids(dataset)
     parts = log_parts(dataset, logs)
@@ -194,6 +195,17 @@ def enrich_queries(
         last_day=engaged.window.last, parts=engaged.parts, new_parts=engaged.new_parts, log_rows=engaged.rows,
         new_log_rows=engaged.new_rows, unknown_entities=filled.unknown, notes=engaged.notes,
     )  # fmt: skip
+
+
+def _check_place(state: PathLike | None, out: PathLike, dataset: Dataset) -> None:
+    """Refuse a state inside a folder that is written anew; the dataset's own is carried over with all that it holds."""
+    if state is None:
+        return
+    folder, source = local_path(out).resolve(), locate(dataset.path)
+    if source.local and Path(source.path).resolve() == folder:
+        return
+    if folder in (local_path(state).resolve(), *local_path(state).resolve().parents):
+        raise SettingError(f"The state {state} lies in {out}, which is written anew: put it elsewhere.")
 
 
 def engaged_queries(
@@ -268,7 +280,8 @@ def _from_log(
     row_split = split if isinstance(split, HashSplit) else None
     extra = [row_split.column] if row_split else []
     log = log_tables(parts, folder, extra)
-    rows, _, seen = _extent(log, engine)
+    with _named_rows(parts, extra):
+        rows, _, seen = _extent(log, engine)
     if seen is None:
         raise_refused_row(parts, extra)
         raise DataError(f"the log of {where} has no rows: give a log with at least one")
@@ -301,7 +314,7 @@ def _count(
     with _named_rows([part], extra):
         training = _training(log, row_split, engine, folder)
         engine.write(counts_of_log(log.sql, row_split.column if row_split else None), {**log.tables, **training}, path)
-    extent = _extent(log, engine)
+        extent = _extent(log, engine)
     _remove(log, [part], training)
     if _stamp(part) != stamped.stamp:
         raise DataError(f"{part.location.name} was changed while it was read: run again when it is whole")
@@ -309,7 +322,13 @@ def _count(
 
 
 def _extent(log: LogTables, engine: Engine) -> tuple[int, date | None, date | None]:
-    rows, first, last = engine.rows(extent_of_log(log.sql), log.tables)[0]
+    """How many rows the log has, and its first and last day (UTC); None where no row has a time."""
+    rows, *ends = engine.rows(extent_of_log(log.sql), log.tables)[0]
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    try:
+        first, last = (None if end is None else (start + timedelta(microseconds=end)).date() for end in ends)
+    except OverflowError as error:
+        raise RefusedRowError("a row has a time that is of no year") from error
     return rows, first, last
 
 

@@ -74,11 +74,12 @@ def moved_days(now: Window, before: Window) -> list[Window]:
     day = timedelta(days=1)
     if now.last < before.first or before.last < now.first:
         return [now, before]
-    ends = [
-        Window(min(now.first, before.first), max(now.first, before.first) - day),
-        Window(min(now.last, before.last) + day, max(now.last, before.last)),
-    ]
-    return [span for span in ends if span.first <= span.last]
+    spans = []
+    if now.first != before.first:
+        spans.append(Window(min(now.first, before.first), max(now.first, before.first) - day))
+    if now.last != before.last:
+        spans.append(Window(min(now.last, before.last) + day, max(now.last, before.last)))
+    return spans
 
 
 def _write_touched(state: QueryState, window: Window, before: Window, engine: Engine, out: Path) -> None:

@@ -11,10 +11,11 @@ Sums are of whole numbers, so that no order of adding changes them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 from omnifeat.data.schema import ACTIONS
-from omnifeat.engines import REFUSED, name_in_sql
+from omnifeat.engines import REFUSED, blank_in_sql, name_in_sql
+from omnifeat.enrich.log_parts import microseconds, no_time_in_sql
 
 __all__ = ["best_first", "counts_of_log", "extent_of_log", "pairs_of_counts", "pairs_of_log"]
 
@@ -35,7 +36,7 @@ def best_first(pairs: str) -> str:
 
 def pairs_of_log(log: str, weights: Mapping[str, int], first: date, last: date, training: str | None) -> str:
     """Pairs with their scores, from the rows of the log of the days `first` to `last`, both counted in."""
-    begin, end = _microseconds(first), _microseconds(last + timedelta(days=1))
+    begin, end = microseconds(first), microseconds(last) + _DAY_US
     rows = _checked_rows(log, {action: str(weights[action]) for action in ACTIONS}, training, (begin, end))
     return (
         f"SELECT entity_type, {_not_blank('entity_id')}, {_not_blank('query')}, score, last_day FROM ("
@@ -68,8 +69,8 @@ def pairs_of_counts(counts: str, weights: Mapping[str, int], first: date, last: 
 
 
 def extent_of_log(log: str) -> str:
-    """One row: how many rows the log has, its first day and its last (UTC)."""
-    return f"SELECT count(*), make_timestamp(min(us))::DATE, make_timestamp(max(us))::DATE FROM ({log})"
+    """One row: how many rows the log has, its first time and its last in microseconds since 1970."""
+    return f"SELECT count(*), min(us), max(us) FROM ({log})"
 
 
 def _checked_rows(log: str, values: Mapping[str, str], training: str | None, span: tuple[int, int] | None) -> str:
@@ -85,7 +86,7 @@ def _checked_rows(log: str, values: Mapping[str, str], training: str | None, spa
         Microseconds from and until which rows count; None for all times.
     """
     whens = " ".join(f"WHEN action = '{action}' THEN {value}" for action, value in values.items())
-    broken = "query IS NULL OR entity_id IS NULL OR us IS NULL OR entity_type IS NULL"
+    broken = f"query IS NULL OR entity_id IS NULL OR entity_type IS NULL OR {no_time_in_sql()}"
     value = f"CASE WHEN {broken} OR entity_type NOT IN ('pin', 'product') THEN {_REFUSE} {whens} ELSE {_REFUSE} END"
     # null must pass the conditions, to be met by the check
     conditions = ["entity_type IS DISTINCT FROM 'query'"]
@@ -97,9 +98,4 @@ def _checked_rows(log: str, values: Mapping[str, str], training: str | None, spa
 
 
 def _not_blank(column: str) -> str:
-    return f"CASE WHEN trim({column}) = '' THEN {_REFUSE} ELSE {column} END AS {column}"
-
-
-def _microseconds(day: date) -> int:
-    since = datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since.days * _DAY_US
+    return f"CASE WHEN {blank_in_sql(column)} THEN {_REFUSE} ELSE {column} END AS {column}"

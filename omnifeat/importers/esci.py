@@ -4,56 +4,40 @@ Products and examples stream through: `staging` finds what stands twice and what
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from omnifeat.data.columnar import ParquetReader
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
-from omnifeat.data.files import iter_batches
-from omnifeat.data.locations import locate
-from omnifeat.data.schema import missing_column_message
 from omnifeat.errors import DataError, SettingError
+from omnifeat.importers.esci_records import (
+    ESCI_PARTS,
+    ESCI_VERSIONS,
+    EXAMPLE_COLUMNS,
+    EXAMPLES_FILE,
+    GRADES,
+    LOCALES,
+    PRODUCT_COLUMNS,
+    PRODUCTS_FILE,
+    SOURCES_FILE,
+    Choice,
+    check_columns,
+    ids_of,
+    raw_products,
+    read_sources,
+    staged_examples,
+    staged_products,
+    texts_of,
+)
 from omnifeat.importers.judged import PAIRS, check_pairs, engagement_batches, with_notes
-from omnifeat.importers.plain_text import collapsed, plain_text, trimmed
-from omnifeat.importers.sources import ImportResult, read_csv_rows, source_folder
+from omnifeat.importers.plain_text import plain_text, trimmed
+from omnifeat.importers.sources import ImportResult, source_folder
 from omnifeat.importers.splitting import hash_split
 from omnifeat.importers.staging import MEMORY_LIMIT, Staging
 
 __all__ = ["ESCI_PARTS", "ESCI_VERSIONS", "LOCALES", "PAIRS", "import_esci"]
 
-EXAMPLES_FILE = "shopping_queries_dataset_examples.parquet"
-PRODUCTS_FILE = "shopping_queries_dataset_products.parquet"
-SOURCES_FILE = "shopping_queries_dataset_sources.csv"
-GRADES = {"E": 3.0, "S": 2.0, "C": 1.0, "I": 0.0}
-# locale: language and country
-LOCALES = {"us": ("en", "US"), "es": ("es", "ES"), "jp": ("ja", "JP")}
-ESCI_VERSIONS = ("small", "large")
-ESCI_PARTS = ("train", "test")
-
-_EXAMPLE_COLUMNS = [
-    "example_id", "query", "query_id", "product_id", "product_locale", "esci_label",
-    "small_version", "large_version", "split",
-]  # fmt: skip
-_PRODUCT_COLUMNS = [
-    "product_id", "product_title", "product_description", "product_bullet_point", "product_brand", "product_color",
-    "product_locale",
-]  # fmt: skip
 _STAGED = ["query_key", "query", "entity_id", "grade", "locale", "part", "example_id", "query_id"]
-
-
-@dataclass
-class _Choice:
-    """Which rows are asked for, and how many others were passed by."""
-
-    locales: Sequence[str]
-    version: str
-    part: str
-    other_locales: dict[str, int] = field(default_factory=lambda: {PRODUCTS_FILE: 0, EXAMPLES_FILE: 0})
-    other_versions: int = 0
-    other_parts: int = 0
 
 
 def import_esci(
@@ -112,7 +96,7 @@ def import_esci(
     OutputError
         Where `out` cannot be written.
     """
-    choice = _Choice(_checked_locales(locales), version, part)
+    choice = Choice(_checked_locales(locales), version, part)
     if version not in ESCI_VERSIONS:
         raise SettingError(f"Unknown version '{version}'; choose one of: {', '.join(ESCI_VERSIONS)}.")
     if part not in (*ESCI_PARTS, "all"):
@@ -121,9 +105,9 @@ def import_esci(
     split = None if part == "test" else hash_split(salt=salt, development=development, test=test)
     folder = source_folder(source)
     products, examples = folder / PRODUCTS_FILE, folder / EXAMPLES_FILE
-    for path, columns in ((products, _PRODUCT_COLUMNS), (examples, _EXAMPLE_COLUMNS)):
-        _check_columns(path, columns)
-    sources = _read_sources(folder / SOURCES_FILE)
+    for path, columns in ((products, PRODUCT_COLUMNS), (examples, EXAMPLE_COLUMNS)):
+        check_columns(path, columns)
+    sources = read_sources(folder / SOURCES_FILE)
 
     notes = [
         "A label is a person's judgment, not a click.",
@@ -168,85 +152,8 @@ def _checked_locales(locales: Sequence[str]) -> list[str]:
     return list(locales)
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; check the source folder.")
-    there = ParquetReader(locate(path)).names()
-    missing = [name for name in columns if name not in there]
-    if missing:
-        raise DataError(f"{missing_column_message(str(path), missing, there)}; fetch the published file again.")
-
-
-def _read_sources(path: Path) -> dict[str, str] | None:
-    """Source of each query id; None where the file is not there. Some 130,000 short lines: they fit in memory."""
-    if not path.exists():
-        return None
-    sources: dict[str, str] = {}
-    for row, cells in read_csv_rows(path, ["query_id", "source"]):
-        if sources.setdefault(cells["query_id"], cells["source"]) != cells["source"]:
-            raise DataError(f"{path}, row {row}: the query_id {cells['query_id']} stands twice; keep one of the rows.")
-    return sources
-
-
-def _texts(batch: pa.RecordBatch, column: str, path: Path) -> pa.Array:
-    values = batch.column(column)
-    if pa.types.is_string(values.type):
-        return values
-    if pa.types.is_null(values.type) or pa.types.is_large_string(values.type) or pa.types.is_integer(values.type):
-        return values.cast(pa.string())
-    raise DataError(f"{path}, column '{column}' is {values.type} but must be text; fetch the published file again.")
-
-
-def _known(values: pa.Array, choices: Sequence[str], path: Path, column: str, first_row: int) -> None:
-    strange = pc.invert(pc.is_in(values, pa.array(list(choices), pa.string())))  # null is none of them
-    if pc.any(strange).as_py():
-        place = pc.index(strange, True).as_py()
-        raise DataError(
-            f"{path}, row {first_row + place}: {column} is {values[place].as_py()!r} but must be one of "
-            f"{', '.join(choices)}; correct it."
-        )
-
-
-def _filled(values: pa.Array, path: Path, column: str, first_row: int) -> pa.Array:
-    if values.null_count:
-        place = pc.index(pc.is_null(values), True).as_py()
-        raise DataError(f"{path}, row {first_row + place}: there is no {column}; fill it in.")
-    return values
-
-
-def _ids(locales: pa.Array, products: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(locales, products, ":")
-
-
-def _raw_products(path: Path, choice: _Choice, count: bool) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
-    """Products of the locales asked for, with their row numbers in the file."""
-    row = 1
-    for batch in iter_batches(path, _PRODUCT_COLUMNS, batch_size=16_384):
-        locales = _texts(batch, "product_locale", path)
-        _known(locales, list(LOCALES), path, "product_locale", row)
-        rows = pa.array(range(row, row + batch.num_rows), pa.int64())
-        row += batch.num_rows
-        mask = pc.is_in(locales, pa.array(list(choice.locales), pa.string()))
-        chosen = batch.filter(mask)
-        if count:
-            choice.other_locales[PRODUCTS_FILE] += batch.num_rows - chosen.num_rows
-        if chosen.num_rows:
-            yield chosen, rows.filter(mask)
-
-
-def _staged_products(path: Path, choice: _Choice) -> Iterator[pa.RecordBatch]:
-    for batch, rows in _raw_products(path, choice, count=True):
-        ids = trimmed(_texts(batch, "product_id", path))
-        if ids.null_count:
-            raise DataError(
-                f"{path}, row {rows[pc.index(pc.is_null(ids), True).as_py()]}: there is no product_id; fill it in."
-            )
-        texts = {name: _texts(batch, name, path) for name in _PRODUCT_COLUMNS}
-        yield pa.RecordBatch.from_pydict({**texts, "id": _ids(texts["product_locale"], ids), "file_row": rows})
-
-
-def _stage_products(staging: Staging, path: Path, choice: _Choice, notes: list[str]) -> None:
-    if not staging.load("products", _staged_products(path, choice), ["id", "file_row"], _PRODUCT_COLUMNS):
+def _stage_products(staging: Staging, path: Path, choice: Choice, notes: list[str]) -> None:
+    if not staging.load("products", staged_products(path, choice), ["id", "file_row"], PRODUCT_COLUMNS):
         raise DataError(f"{path} has no product of {', '.join(choice.locales)}; choose other locales.")
     repeated = staging.reject_repeated("products")
     twice = staging.first_conflict("products", "id")
@@ -258,13 +165,13 @@ def _stage_products(staging: Staging, path: Path, choice: _Choice, notes: list[s
     notes.append(f"{repeated:,} products that stand again, equal in all columns, were left out.")
 
 
-def _product_batches(path: Path, choice: _Choice) -> Iterator[pa.RecordBatch]:
-    for batch, _ in _raw_products(path, choice, count=False):
-        texts = {name: trimmed(_texts(batch, name, path)) for name in _PRODUCT_COLUMNS}
+def _product_batches(path: Path, choice: Choice) -> Iterator[pa.RecordBatch]:
+    for batch, _ in raw_products(path, choice, count=False):
+        texts = {name: trimmed(texts_of(batch, name, path)) for name in PRODUCT_COLUMNS}
         locales = texts["product_locale"]
         yield pa.RecordBatch.from_pydict(
             {
-                "id": _ids(locales, texts["product_id"]),
+                "id": ids_of(locales, texts["product_id"]),
                 "title": _plain(texts["product_title"]),
                 "description": _plain(texts["product_description"]),
                 "brand": _plain(texts["product_brand"]),
@@ -280,50 +187,8 @@ def _plain(values: pa.Array) -> pa.Array:
     return pa.array([plain_text(value) for value in values.to_pylist()], pa.string())
 
 
-def _staged_examples(path: Path, choice: _Choice) -> Iterator[pa.RecordBatch]:
-    row = 1
-    for batch in iter_batches(path, _EXAMPLE_COLUMNS):
-        columns = {
-            name: batch.column(name) if name.endswith("_version") else trimmed(_texts(batch, name, path))
-            for name in _EXAMPLE_COLUMNS
-        }
-        _known(columns["product_locale"], list(LOCALES), path, "product_locale", row)
-        _known(columns["esci_label"], list(GRADES), path, "esci_label", row)
-        _known(columns["split"], ESCI_PARTS, path, "split", row)
-        columns["query"] = collapsed(columns["query"])
-        for name in ("query", "query_id", "product_id", "example_id"):
-            _filled(columns[name], path, name, row)
-        locales = pc.is_in(columns["product_locale"], pa.array(list(choice.locales), pa.string()))
-        flag = _filled(columns[f"{choice.version}_version"], path, f"{choice.version}_version", row)
-        version = pc.equal(flag.cast(pa.int64()), 1)
-        part = pc.equal(columns["split"], choice.part) if choice.part != "all" else pa.array([True] * batch.num_rows)
-        in_version = pc.and_(locales, version)
-        keep = pc.and_(in_version, part)
-        choice.other_locales[EXAMPLES_FILE] += batch.num_rows - (pc.sum(locales).as_py() or 0)
-        choice.other_versions += (pc.sum(locales).as_py() or 0) - (pc.sum(in_version).as_py() or 0)
-        choice.other_parts += (pc.sum(in_version).as_py() or 0) - (pc.sum(keep).as_py() or 0)
-        labels = columns["esci_label"].to_pylist()
-        staged = pa.RecordBatch.from_pydict(
-            {
-                "query_key": pc.binary_join_element_wise(columns["product_locale"], columns["query_id"], ":"),
-                "query": columns["query"],
-                "entity_id": _ids(columns["product_locale"], columns["product_id"]),
-                "grade": pa.array([GRADES[label] for label in labels], pa.float64()),
-                "label": columns["esci_label"],
-                "locale": columns["product_locale"],
-                "part": columns["split"],
-                "example_id": columns["example_id"],
-                "query_id": columns["query_id"],
-                "file_row": pa.array(range(row, row + batch.num_rows), pa.int64()),
-            }
-        ).filter(keep)
-        row += batch.num_rows
-        if staged.num_rows:
-            yield staged
-
-
-def _stage_examples(staging: Staging, path: Path, choice: _Choice, notes: list[str], drop_unknown: bool) -> None:
-    batches = _staged_examples(path, choice)
+def _stage_examples(staging: Staging, path: Path, choice: Choice, notes: list[str], drop_unknown: bool) -> None:
+    batches = staged_examples(path, choice)
     # a judgment again under another example_id is the same judgment
     count = staging.load(
         "examples", batches, [*_STAGED, "file_row"], ["query_key", "query", "entity_id", "label", "part"]

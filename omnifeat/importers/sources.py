@@ -92,6 +92,10 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is damaged or not the archive its name says ({error}); fetch it again.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
+    return _parsed(content, path)
+
+
+def _parsed(content: bytes, path: Path) -> Any:
     try:
         value = json.loads(content.decode("utf-8-sig"))
         if b"\\ud" in content or b"\\uD" in content:
@@ -109,6 +113,8 @@ def read_json(path: Path) -> Any:
         raise DataError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; fetch it again."
         ) from error
+    except ValueError as error:  # Python reads no whole number of more than 4,300 digits
+        raise DataError(f"{path} holds a number that is too long; correct it.") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deep to be a list of records; check the file.") from error
 

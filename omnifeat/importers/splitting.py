@@ -1,9 +1,8 @@
 """Splits from options, checked so that a wrong one is answered in one sentence."""
 
-import math
 from datetime import UTC, datetime
 
-from omnifeat.data.splits import HashSplit, TimeSplit
+from omnifeat.data.splits import MOST_GAP_DAYS, HashSplit, TimeSplit
 from omnifeat.errors import SettingError
 
 __all__ = ["hash_split", "time_split"]
@@ -32,8 +31,8 @@ def time_split(
         raise SettingError(
             f"The test part must begin after the development part, but begins {end} and not after {start}."
         )
-    if not math.isfinite(gap_days) or gap_days < 0:
-        raise SettingError(f"The gap in days must not be negative, but is {gap_days}.")
+    if not 0 <= gap_days <= MOST_GAP_DAYS:  # NaN too
+        raise SettingError(f"The gap in days must not be negative or above {MOST_GAP_DAYS:,}, but is {gap_days}.")
     return TimeSplit(column=column, development_from=start, test_from=end, gap_days=gap_days)
 
 
@@ -42,6 +41,6 @@ def _moment(name: str, text: str | None) -> datetime:
         raise SettingError(f"A time split needs --{name}, a day such as 2024-03-01.")
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise SettingError(f"--{name} '{text}' is not a day such as 2024-03-01.") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

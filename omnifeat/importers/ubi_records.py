@@ -128,6 +128,8 @@ def _object(content: bytes, place: str) -> dict[str, Any]:
         raise DataError(f"{place} is not UTF-8 text; save the file as UTF-8.") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{place} is not JSON ({error.msg} at character {error.pos + 1}); correct it.") from error
+    except ValueError as error:  # Python reads no whole number of more than 4,300 digits
+        raise DataError(f"{place} holds a number that is too long; correct it.") from error
     except RecursionError as error:
         raise DataError(f"{place} is nested too deep to be a record; remove it.") from error
     if not isinstance(value, dict):
@@ -199,7 +201,7 @@ def _whole(value: dict[str, Any], field: str, place: str) -> int | None:
     found = value.get(field)
     if found is None:
         return None
-    if isinstance(found, str) and found.strip().isdigit():
+    if isinstance(found, str) and found.strip().isdecimal() and len(found) < 20:
         found = int(found)
     if isinstance(found, float) and found.is_integer():
         found = int(found)

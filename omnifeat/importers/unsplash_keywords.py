@@ -60,17 +60,25 @@ def stage_keywords(staging: Staging, table: DelimitedTable, notes: list[str]) ->
 
 
 def _confidences(table: DelimitedTable, column: str, texts: pa.Array, first_row: int) -> pa.Array:
+    def refused(position: int) -> DataError:
+        text = texts[position].as_py()
+        return DataError(
+            f"{table.place(first_row + position)}, column '{column}': {text!r} is not a number; correct it."
+        )
+
     try:
-        return texts.cast(pa.float64())
+        numbers = texts.cast(pa.float64())
     except pa.ArrowInvalid as error:
         for position, text in enumerate(texts.to_pylist()):
             try:
                 pa.scalar(text, pa.string()).cast(pa.float64())
             except pa.ArrowInvalid:
-                raise DataError(
-                    f"{table.place(first_row + position)}, column '{column}': {text!r} is not a number; correct it."
-                ) from error
+                raise refused(position) from error
         raise
+    strange = pc.index(pc.is_finite(numbers), pa.scalar(False)).as_py()
+    if strange >= 0:  # NaN would be the surest of all
+        raise refused(strange)
+    return numbers
 
 
 class Keywords:

@@ -157,6 +157,8 @@ def _check_numbers(table: DelimitedTable, batch: pa.RecordBatch, first_row: int)
 
 
 def _is_number(text: str) -> bool:
+    if not text.isascii() or "_" in text:
+        return False  # a number to Python, and not to Arrow
     try:
         return math.isfinite(float(text))
     except ValueError:

@@ -99,14 +99,14 @@ def simulate(
     Raises
     ------
     SettingError
-        For a scale that does not exist, a negative seed, or threads below 1.
+        For a scale that does not exist, a seed that is negative or of more than 32 bits, or threads below 1.
     OutputError
         Where `out` cannot be written.
     """
     if scale not in SCALES:
         raise SettingError(f"Unknown scale '{scale}'; choose one of: {', '.join(SCALES)}.")
-    if seed < 0:
-        raise SettingError(f"The seed must not be negative, but is {seed}.")
+    if not 0 <= seed < 2**32:
+        raise SettingError(f"The seed must be from 0 to {2**32 - 1}, but is {seed}.")
     if threads is not None and threads < 1:
         raise SettingError(f"The number of threads must be 1 or more, but is {threads}.")
     notes = [

@@ -154,7 +154,7 @@ def test_popularity_over_the_whole_log(tiny: Path, tmp_path: Path, form: str) ->
 def test_other_features_are_no_leak(tiny: Path, tmp_path: Path) -> None:
     pins = Dataset.open(tiny).read("pins")
     random = np.random.default_rng(0).random(pins.num_rows)
-    for name, values in (("f_random", random), ("f_constant", np.ones_like(random)), ("f_rare", (random < 0.1) * 1.0)):
+    for name, values in (("f_random", random), ("f_constant", np.ones_like(random)), ('f_"odd', (random < 0.1) * 1.0)):
         pins = replaced(pins, name, pa.array(values))
     assert validate(changed(tiny, tmp_path / "out", pins=pins), check_leaks=True).ok
 

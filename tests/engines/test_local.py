@@ -2,10 +2,11 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from omnifeat.engines import REFUSED, Engine, LocalEngine, RefusedRowError
+from omnifeat.engines import REFUSED, Engine, LocalEngine, RefusedRowError, blank_in_sql
 from omnifeat.errors import DataError, OutputError, SettingError
 
 
@@ -44,6 +45,22 @@ def test_names_that_are_patterns_or_quotes_are_read_as_they_stand(engine: Engine
     write(tmp_path / "x.parquet", k=[1])
     odd = write(tmp_path / "it's [a-z]*" / "?.parquet", k=[7])
     assert engine.rows("SELECT k FROM t", {"t": [odd]}) == [(7,)]
+
+
+def test_a_folder_with_an_equals_sign_adds_no_column(engine: Engine, tmp_path: Path) -> None:
+    inside = write(tmp_path / "k=1" / "x.parquet", k=[7])
+    assert engine.rows("SELECT k FROM t", {"t": [inside]}) == [(7,)]
+
+
+def test_blank_texts_are_those_that_are_nothing_when_trimmed(engine: Engine, tmp_path: Path) -> None:
+    """Of all characters but null, alone and after a letter."""
+    signs = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
+    table = pa.table({"x": ["", " \t", None, *signs, *(f"a{sign}" for sign in signs[:300])]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    found = engine.rows(f"SELECT x FROM t WHERE {blank_in_sql('x')}", {"t": [tmp_path / "x.parquet"]})
+    blank = table.filter(pc.equal(pc.utf8_trim_whitespace(table["x"]), ""))["x"].to_pylist()
+    assert sorted(text for (text,) in found) == sorted(blank)
+    assert len(blank) == 31
 
 
 def test_batches_come_in_the_order_of_the_query_and_no_larger_than_asked(engine: Engine, room: Path) -> None:

@@ -178,6 +178,19 @@ def test_new_log_files_with_a_state(world: World, tmp_path: Path) -> None:
         ).read_bytes()
 
 
+def test_a_state_is_not_written_over(world: World, tmp_path: Path) -> None:
+    folder, out = world(), tmp_path / "out"
+    for state in (out, out / "state"):
+        code, _, stderr = omnifeat("queries", folder, "-o", out, "--state", state)
+        assert code == 2
+        assert f"The state {state} lies in {out}, which is written anew: put it elsewhere." in stderr
+        assert not out.exists()
+    # within the dataset it is carried over, in place too
+    done("queries", folder, "-o", folder, "--overwrite", "--state", folder / "state")
+    again = done("queries", folder, "-o", folder, "--overwrite", "--state", folder / "state")
+    assert (again["parts"], again["new_parts"]) == (1, 0)
+
+
 def test_what_is_printed(world: World, tmp_path: Path) -> None:
     log = tables()["engagements"]
     more = replaced(log, "entity_id", pa.array(["p1", "p9", "p2", "q1"]))

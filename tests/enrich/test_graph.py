@@ -3,12 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 from typer.testing import CliRunner
 
 from omnifeat.cli import app
 from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
+from omnifeat.data.files import read_table
 from omnifeat.data.splits import TimeSplit
 from omnifeat.data.validate import validate
 from omnifeat.enrich.graph import entity_vectors, fit_boards, ppmi
@@ -161,6 +163,12 @@ def test_saves_without_a_time(tmp_path: Path) -> None:
 def test_command_and_bad_input(tmp_path: Path) -> None:
     data, out = write(tmp_path / "data", themes()), tmp_path / "out"
     late = write(tmp_path / "late", themes(START + 12 * DAY))
+    odd, far = write(tmp_path / "odd", themes()), write(tmp_path / "far", themes())
+    saves = read_table(odd / "saves.parquet")
+    kinds = ["pin", "pine", *saves["entity_type"].to_pylist()[2:]]
+    pq.write_table(saves.set_column(2, "entity_type", pa.array(kinds)), odd / "saves.parquet")
+    times = pa.array([-(10**18)] * saves.num_rows).cast(pa.timestamp("us", tz="UTC"))
+    pq.write_table(saves.set_column(3, "timestamp", times), far / "saves.parquet")
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, expected in [
@@ -170,9 +178,18 @@ def test_command_and_bad_input(tmp_path: Path) -> None:
         ),
         ((data, "-o", out, "--width", 0), "The width must be at least 1, but is 0"),
         ((data, "-o", out, "--until", "soon"), "--until 'soon' is not a day"),
+        ((data, "-o", out, "--until", "0001-01-01T00:00+09:00"), "--until '0001-01-01T00:00+09:00' is not a day"),
+        ((data, "-o", out, "--seed", "-1"), "The seed must be from 0 to 4294967295, but is -1."),
+        ((data, "-o", out, "--seed", 2**32), "The seed must be from 0 to 4294967295"),
         ((late, "-o", out, "--width", 2), "has no save before 2024-03-09 00:00, where the training part ends"),
         ((data, "-o", out, "--boards-from", late), "graph_boards.parquet does not exist"),
         ((empty, "-o", out), "dataset.json does not exist"),
+        (
+            (odd, "-o", out, "--width", 2),
+            "saves.parquet, row 2: the entity_type is 'pine', but must be one of pin, product",
+        ),
+        ((far, "-o", out, "--width", 2, "--until", "2025-01-01"), "saves.parquet has times in no year from 1 to 9999"),
+        ((data, "-o", out, "--least-saves", 99), "of 0 fitted entities and 8 boards: no width is small enough"),
     ]:
         code, shown, error = run(*arguments)
         assert (code, shown) == (2, "")

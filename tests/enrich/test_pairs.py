@@ -1,4 +1,5 @@
 import json
+import re
 import tempfile
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from omnifeat.cli import app
 from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
+from omnifeat.data.files import TableWriter
 from omnifeat.data.splits import HashSplit, TimeSplit, split_rows
 from omnifeat.data.tasks import PAIR_TASKS
 from omnifeat.data.validate import validate
@@ -322,6 +324,8 @@ def test_command(tmp_path: Path) -> None:
             "no row whose action makes a pair, but",
         ),
         (["--test-from", "soon", "--development-from", "2024-03-05"], "--test-from 'soon' is not a day"),
+        (["--test-from", "9999-12-31T23:00-05:00"], "--test-from '9999-12-31T23:00-05:00' is not a day"),
+        (["--gap-days", "1e300"], "must not be negative or above 36,500, but is 1e+300"),
         (["--test-from", "2024-03-05"], "needs both --development-from and --test-from"),
         (["--test-from", "2024-03-05", "--test", "0.1"], "not by both"),
         (["--test", "0.7", "--development", "0.3"], "must leave something to train on"),
@@ -399,6 +403,58 @@ def test_a_row_that_lacks_a_value_is_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=expected):
             make_pairs(Dataset.open(data), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("query", " ", "the query is ' ', but must not be blank: correct it or leave the row out"),
+        ("entity_id", "\u3000", r"the entity_id is '\\u3000', but must not be blank"),
+        ("action", "svae", "the action is 'svae', but must be one of save, long_click, click, add_to_cart, checkout"),
+        ("entity_type", "Pin", "the entity_type is 'Pin', but must be one of pin, product, query"),
+    ],
+)
+def test_a_row_that_validate_refuses_makes_no_pair(
+    tmp_path: Path, form: str, column: str, value: str, said: str
+) -> None:
+    """Wherever it lies: here in the gap, whose rows are left out."""
+    columns = {
+        "query": ["sink", "tap"], "entity_id": ["p0", "p1"], "entity_type": ["pin", "pin"], "action": ["save", "save"],
+        "timestamp": [START, START + 9 * DAY],
+    }  # fmt: skip
+    columns[column] = [columns[column][0], value]
+    data = write(tmp_path / "data", [("sink", "p0", "pin", "save", START, None)])
+    (data / "engagements.parquet").unlink()
+    with TableWriter(data / f"engagements.{form}", pa.table(columns).schema) as writer:
+        writer.write(pa.table(columns))
+    code, shown, error = run(data, "-o", tmp_path / "out")
+    assert (code, shown, error.count("\n")) == (2, "", 1)
+    assert re.search(rf"engagements\.{form}, row 2: {said}", error)
+    assert not (tmp_path / "out").exists()
+    assert not validate(data).ok
+
+
+def test_times_of_no_year(tmp_path: Path) -> None:
+    """Such as milliseconds in a column of seconds."""
+    data = write(tmp_path / "data", [("sink", "p0", "pin", "save", START, None)] * 4)
+    table = pq.read_table(data / "engagements.parquet")
+    times = pa.array([0, 10**18, 2 * 10**18, 3 * 10**18]).cast(pa.timestamp("us", tz="UTC"))
+    pq.write_table(table.set_column(4, "timestamp", times), data / "engagements.parquet")
+    with pytest.raises(DataError, match=r"engagements\.parquet, row 2: the timestamp is 1,000,.* in another unit"):
+        make_pairs(Dataset.open(data), tmp_path / "out")
+    info = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps(info | {"split": None}))
+    with pytest.raises(DataError, match=r"engagements\.parquet has times in no year from 1 to 9999"):
+        make_pairs(Dataset.open(data), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["part", "value", "slot", "first"])
+def test_a_split_by_a_column_of_any_name(tmp_path: Path, name: str) -> None:
+    data = write(tmp_path / "data", [("sink", "p0", "pin", "save", START, None)], HashSplit(column=name))
+    table = pq.read_table(data / "engagements.parquet")
+    pq.write_table(table.append_column(name, pa.array(["a"])), data / "engagements.parquet")
+    assert make_pairs(Dataset.open(data), tmp_path / "out").counts.total("train") == 1
 
 
 def test_files_of_several_types(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 from collections.abc import Callable
@@ -78,6 +79,28 @@ def test_a_truncated_picture_is_broken(tmp_path: Path) -> None:
         read_picture(str(tmp_path / "half.jpg"))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_is_wrong_with_the_bytes_the_picture_is_broken(tmp_path: Path) -> None:
+    """Pillow's readers raise what comes: of a DDS without a format NotImplementedError, of an AVIF RuntimeError."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 9, 3), dtype=np.uint8))
+    generator = np.random.default_rng(1)
+    path = tmp_path / "picture"
+    broken = 0
+    for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "DDS", "WEBP"):
+        stream = io.BytesIO()
+        noise.save(stream, kind)
+        whole = np.frombuffer(stream.getvalue(), dtype=np.uint8)
+        for _ in range(30):
+            changed = whole.copy()
+            changed[generator.integers(0, min(len(whole), 120), 4)] = generator.integers(0, 256, 4)
+            path.write_bytes(changed.tobytes())
+            try:
+                assert read_picture(str(path)).mode == "RGB"
+            except DataError:  # any other error fails the test
+                broken += 1
+    assert broken > 50
+
+
 def test_pictures_are_upright_and_opaque(tmp_path: Path) -> None:
     image = Image.new("RGB", (4, 2))
     exif = image.getexif()
@@ -86,6 +109,9 @@ def test_pictures_are_upright_and_opaque(tmp_path: Path) -> None:
     assert read_picture(str(tmp_path / "turned.jpg")).size == (2, 4)
     Image.new("RGBA", (1, 1), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert read_picture(str(tmp_path / "clear.png")).getpixel((0, 0)) == (255, 255, 255)
+    levels = np.array([[0, 300, 65_535]], dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")  # 16 bits: 300 is nearly black
+    assert np.asarray(read_picture(str(tmp_path / "deep.png")))[0].tolist() == [[0] * 3, [1] * 3, [255] * 3]
     Image.new("L", (1, 1), 7).save(tmp_path / "grey.png")
     assert read_picture(str(tmp_path / "grey.png")).getpixel((0, 0)) == (7, 7, 7)
 
@@ -111,6 +137,26 @@ def test_no_model_is_loaded_where_nothing_is_to_do(gallery: Gallery, tmp_path: P
     data = gallery(caption=pa.array(["x"] * 6))
     result = enrich_captions(Dataset.open(data), tmp_path / "out", model="no/such-model")
     assert (result.encoded["pins"], result.kept["pins"]) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-tokens", 33], "reads at most 32 tokens, too few for 1 to begin with and 33 more: give a smaller"),
+        (["--max-tokens", 8, "--prompt", "a red " * 14], "too few for 30 to begin with and 8 more"),
+    ],
+)
+def test_captions_that_the_model_cannot_end(
+    gallery: Gallery, blip: str, tmp_path: Path, options: list[object], said: str
+) -> None:
+    code, shown, error = run("captions", gallery(), "-o", tmp_path / "out", "--model", blip, *options)
+    assert (code, shown, error.count("\n")) == (2, "", 1)
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_longest_caption(gallery: Gallery, blip: str, tmp_path: Path) -> None:
+    assert run("captions", gallery(), "-o", tmp_path / "out", "--model", blip, "--max-tokens", 32)[0] == 0
 
 
 def test_a_prompt_begins_each_caption(gallery: Gallery, blip: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from omnifeat.data.schema import TIMESTAMP
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.enrich.queries import QuerySettings
 from omnifeat.errors import DataError, SettingError
@@ -183,18 +184,41 @@ def broken(**changed: object) -> dict[str, list[object]]:
         ({"entity_type": None}, "row 2 has no entity_type"),
         ({"query": None}, "row 2 has no query"),
         ({"query": " "}, "row 2: the query is ' ', but must not be blank"),
+        ({"query": "\t\u3000"}, r"row 2: the query is '\\t\\u3000', but must not be blank"),
         ({"entity_id": ""}, "row 2: the entity_id is '', but must not be blank"),
         ({"timestamp": None}, "row 2 has no timestamp"),
+        ({"timestamp": 10**18}, "row 2: the timestamp is 1,000,000,000,000,000,000 microseconds from 1970, in no year"),
+        # whose time counts as one of the log's
+        ({"timestamp": -(10**18), "entity_type": "query"}, "row 2: the timestamp is -1,000,000,000,000,000,000"),
     ],
 )
 def test_rows_that_must_not_be_there(tmp_path: Path, changed: dict, message: str, stateful: bool) -> None:
-    pq.write_table(pa.table(broken(**changed)), tmp_path / "log.parquet")
+    columns = broken(**changed)
+    times = [time if isinstance(time, int) else time and int(time.timestamp() * 10**6) for time in columns["timestamp"]]
+    table = pa.table(columns | {"timestamp": pa.array(times, pa.int64()).cast(TIMESTAMP)})
+    pq.write_table(table, tmp_path / "log.parquet")
     state = tmp_path / "state" if stateful else None
     with pytest.raises(DataError, match=rf"log\.parquet, {message}"):
         run([tmp_path / "log.parquet"], tmp_path / "work", state=state)
     if state:  # nothing of it is remembered, and the corrected part is taken
         good = write_log(tmp_path / "good.parquet", LOG)
         assert run([good], tmp_path / "work", state=state) == TOP
+
+
+def test_only_the_row_that_is_refused_is_named(tmp_path: Path) -> None:
+    """A blank user is one like any other for a split by users; the unknown action is what is wrong."""
+    first, second = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    pq.write_table(pa.table(broken() | {"user_id": ["", "u", "u"]}), first)
+    pq.write_table(pa.table(broken(action="like") | {"user_id": ["u", "u", "u"]}), second)
+    with pytest.raises(DataError, match=r"2\.parquet, row 2: the action is 'like'"):
+        run([first, second], tmp_path / "work", HashSplit(column="user_id"))
+
+
+def test_columns_are_told_apart_by_case(tmp_path: Path) -> None:
+    table = pq.read_table(write_log(tmp_path / "log.parquet", LOG))
+    table = table.add_column(0, "Query", pa.array(["raw"] * len(LOG)))
+    pq.write_table(table, tmp_path / "log.parquet")
+    assert run([tmp_path / "log.parquet"], tmp_path / "work") == TOP
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -238,6 +262,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(given_settings: dict, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         QuerySettings(**given_settings)
+
+
+def test_windows_at_the_ends_of_the_calendar(tmp_path: Path) -> None:
+    log, later = write_log(tmp_path / "log.parquet", LOG[:5]), write_log(tmp_path / "later.parquet", LOG[5:])
+    for number, day in enumerate([date.min, date.max]):
+        chosen = QuerySettings(as_of=day, window_days=1 if day == date.min else 3_650_000)
+        found = {} if day == date.min else TOP
+        assert run([log, later], tmp_path / "work", settings=chosen) == found
+        state = tmp_path / f"state-{number}"
+        run([log], tmp_path / "work", settings=chosen, state=state)
+        assert run([later], tmp_path / "work", settings=chosen, state=state) == found
 
 
 def test_a_window_before_all_times(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def test_other_bad_input(source: Path, refused: Refused) -> None:
     assert "Unknown part 'dev'; choose one of: train, val, test, all." in refused("clinc150", source, "--part", "dev")
     (source / "data_full.json").write_bytes(b'{"train": "\xff"}')
     assert "not UTF-8" in refused("clinc150", source)
+    (source / "data_full.json").write_text('{"train": ' + "9" * 5_000 + "}")
+    assert "holds a number that is too long" in refused("clinc150", source)
     (source / "data_full.json").write_text("{")
     assert "not valid JSON" in refused("clinc150", source)
     (source / "data_full.json").unlink()

@@ -152,6 +152,7 @@ def example(place: int, **changes: Any) -> list[tuple[Any, ...]]:
         (example(1, product_id=None), "row 2: there is no product_id"),
         (example(1, large_version=None),
             "row 2: there is no large_version"),
+        (example(1, large_version=2), "row 2: large_version is '2' but must be one of 0, 1, false, true"),
         (example(6, esci_label="E"),
             "'copper sink' and us:B02 stand in row 2 and, with another label, text or split, in row 7"),
         ([], "has no rows"),
@@ -160,6 +161,17 @@ def example(place: int, **changes: Any) -> list[tuple[Any, ...]]:
 def test_bad_examples(source: Path, refused: Refused, rows: list[tuple[Any, ...]], said: str) -> None:
     write_examples(source, rows)
     assert said in refused("esci", source)
+
+
+@pytest.mark.parametrize("one", ["1", True, 1.0])
+def test_versions_of_other_types(source: Path, imported: Imported, refused: Refused, one: Any) -> None:
+    kind = type(one)
+    rows = [(*row[:7], kind(int(row[7])) if kind is str else kind(row[7]), row[8]) for row in EXAMPLES]
+    write_examples(source, rows)
+    assert imported("esci", source)[0]["counts"]["judgments"] == 6
+    if kind is not bool:
+        write_examples(source, [rows[0], (*rows[1][:7], kind(one) * 2 if kind is str else one / 2, rows[1][8])])
+        assert "row 2: large_version is '" in refused("esci", source)
 
 
 def test_bad_products(source: Path, refused: Refused) -> None:

@@ -124,9 +124,11 @@ def test_splits_are_recorded(files: dict[str, Path], tmp_path: Path) -> None:
     [
         ({"development_from": None}, "needs --development-from"),
         ({"test_from": "soon"}, "--test-from 'soon' is not a day"),
+        ({"test_from": "9999-12-31T23:00-05:00"}, "--test-from '9999-12-31T23:00-05:00' is not a day"),
         ({"test_from": "2024-03-05"}, "must begin after"),
         ({"gap_days": -1}, "must not be negative"),
         ({"gap_days": float("nan")}, "must not be negative"),
+        ({"gap_days": 40_000}, "must not be negative or above 36,500, but is 40000"),
     ],
 )
 def test_bad_time_splits(changes: dict[str, Any], said: str) -> None:

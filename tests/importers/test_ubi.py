@@ -194,6 +194,11 @@ def test_same_bytes_again(source: Path, imported: Imported) -> None:
         (b'{"action_name": "click", "event_attributes": [1]}',
             "'event_attributes' must be an object"),
         (b'{"action_name": "x", "event_attributes": {"position": {"ordinal": 1.5}}}', "'ordinal' must be a whole"),
+        ('{"action_name": "x", "event_attributes": {"position": {"ordinal": "²"}}}'.encode(),
+            "'ordinal' must be a whole number but is '²'"),
+        (b'{"action_name": "x", "event_attributes": {"position": {"ordinal": "' + b"9" * 5_000 + b'"}}}',
+            "'ordinal' must be a whole number but is '999"),
+        (b'{"action_name": "x", "query_id": ' + b"9" * 5_000 + b"}", "line 1 holds a number that is too long"),
         (b"[" * 100_000, "line 1 is n"),
     ],
 )  # fmt: skip

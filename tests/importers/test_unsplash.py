@@ -246,6 +246,10 @@ def _put(name: str, *rows: list[str]) -> Callable[[Path], object]:
             "keywords.tsv000, row 1, column 'ai_service_1_confidence': 'high' is not a number",
         ),
         (
+            _put("keywords.tsv000", KEYWORDS, ["aaaaaaaaaaa", "a", "", "", "f"], ["aaaaaaaaaaa", "b", "", "nan", "f"]),
+            "keywords.tsv000, row 2, column 'ai_service_2_confidence': 'nan' is not a number",
+        ),
+        (
             lambda folder: (folder / "collections.tsv000").write_bytes(
                 "\t".join(COLLECTIONS).encode() + b"\n\xff\t1\t\t\n"
             ),

@@ -115,6 +115,8 @@ def test_unknown_products_and_queries(source: Path, imported: Imported, refused:
         ("product", PRODUCTS.replace("\n2\t", "\n\t"), "product.csv, row 3: there is no product_id"),
         ("product", PRODUCTS.replace("98.0", "many"), "row 3, column 'review_count': 'many' is not a number"),
         ("product", PRODUCTS.replace("98.0", "inf"), "'inf' is not a number"),
+        ("product", PRODUCTS.replace("98.0", "1_000"), "row 3, column 'review_count': '1_000' is not a number"),
+        ("product", PRODUCTS.replace("98.0", "９８"), "'９８' is not a number"),
         ("query", QUERIES.replace("\n9\t", "\n7\t"), "query.csv, row 4: the query_id 7 stands, with other contents,"),
         ("query", QUERIES.replace("platform bed\tKids", "\tKids"), "query.csv, row 4: there is no query"),
         ("query", QUERIES.splitlines()[0] + "\n", "query.csv has no rows"),

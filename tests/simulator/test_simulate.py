@@ -195,8 +195,9 @@ def test_what_comes_after_the_split_changes_no_input(tmp_path: Path, monkeypatch
 def test_bad_settings(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="Unknown scale 'huge'; choose one of: tiny, small, standard, large"):
         simulate(tmp_path / "out", scale="huge")
-    with pytest.raises(SettingError, match="seed"):
-        simulate(tmp_path / "out", seed=-1)
+    for seed in (-1, 2**32):
+        with pytest.raises(SettingError, match=f"The seed must be from 0 to 4294967295, but is {seed}"):
+            simulate(tmp_path / "world", scale="tiny", seed=seed)
     with pytest.raises(SettingError, match="threads must be 1 or more, but is 0"):
         simulate(tmp_path / "out", threads=0)
     (tmp_path / "file").write_text("no folder")
