@@ -56,7 +56,7 @@ Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], No
 # preset -> what all trainings of a study have: batch, random negatives a pair, steps, and the highest rate
 _TRAINING: dict[str, dict[str, Any]] = {
     "tiny": {"batch_size": 128, "random_negatives": 2, "steps": 150, "learning_rate": 3e-3, "warmup_steps": 10},
-    "small": {"batch_size": 1024, "random_negatives": 1, "steps": 700, "learning_rate": 2e-3, "warmup_steps": 50},
+    "small": {"batch_size": 1024, "random_negatives": 1, "steps": 500, "learning_rate": 2e-3, "warmup_steps": 50},
     "paper": {},
 }
 _OWN = {"trainings", "measures", "images", "results.json", "report.html", "report.md"}
