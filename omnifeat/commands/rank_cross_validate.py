@@ -1,0 +1,176 @@
+"""`omnifeat rank cross-validate`: sets of features compared by rankers that never saw the query."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.rank_common import (
+    IncreasingOption,
+    LabelOption,
+    LearningRateOption,
+    LeavesOption,
+    QueryOption,
+    SeedOption,
+    TableArgument,
+    TreesOption,
+    check_free,
+    named_table,
+    numbers,
+    require_columns,
+    rising,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def main(
+    table: TableArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scores, figures and pictures.")],
+    feature_set: Annotated[
+        list[str],
+        typer.Option(
+            "--feature-set", help="NAME=COLUMN,COLUMN,... with * in columns; repeat. The first is the reference."
+        ),
+    ],
+    label: LabelOption = "grade",
+    query_column: QueryOption = "query",
+    id_column: Annotated[str, typer.Option("--id-column", help="Column of the entity's id.")] = "entity_id",
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Parts that the queries are cut into.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Repetitions to average, each with folds of its own.")
+    ] = 1,
+    seed: SeedOption = 0,
+    trees: TreesOption = 300,
+    learning_rate: LearningRateOption = 0.05,
+    leaves: LeavesOption = 15,
+    increasing: IncreasingOption = None,
+    gain: Annotated[str, typer.Option("--gain", help="Gain of a grade in NDCG: linear or exponential.")] = "linear",
+    resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare sets of features: NDCG@10 of rankers that never saw the query, with intervals and paired differences."""
+    import json
+
+    import numpy as np
+    import pandas as pd
+
+    from evaluation.bootstrap import cluster_intervals, paired_differences
+    from evaluation.judged import judged_figures
+    from evaluation.plots import BarPanel, save_bars
+    from omnifeat.data.files import read_table, replace_when_whole
+    from ranking.cross_validation import cross_validate as run_folds
+    from ranking.features import expand_feature_sets
+    from ranking.pictures import save_importances
+    from ranking.ranker import LambdaRanker
+
+    check_free(output, overwrite)
+    rows = read_table(table)
+    with named_table(table):
+        require_columns(rows, label, query_column, id_column)
+        sets = expand_feature_sets(feature_set, rows.column_names)
+        ranker = LambdaRanker(
+            n_estimators=trees,
+            learning_rate=learning_rate,
+            num_leaves=leaves,
+            monotonic_cst=rising(increasing, [name for names in sets.values() for name in names]),
+            threads=threads,
+        )
+        with progress("training rankers", folds * seeds * len(sets)) as advance:
+            result = run_folds(
+                rows,
+                rows[label],
+                rows[query_column],
+                sets,
+                folds=folds,
+                seeds=range(seed, seed + seeds),
+                ranker=ranker,
+                advance=advance,
+            )
+        judged = pd.DataFrame(
+            {
+                "query": rows[query_column].to_numpy(),
+                "entity_id": rows[id_column].to_numpy(),
+                "grade": rows[label].to_numpy(),
+            }
+        )
+        scored = judged.assign(**result.scores)
+        figures = [judged_figures(judged, scored, name, ("nDCG@10",), gain=gain) for name in sets]
+    values_QS = np.column_stack([figure.values[:, 0] for figure in figures])
+    ones = np.ones(len(values_QS))
+    intervals = cluster_intervals(values_QS, ones, resamples=resamples, seed=seed)
+    differences = paired_differences(values_QS, ones, 0, resamples=resamples, seed=seed)
+
+    names = list(sets)
+    summary: dict[str, Any] = {
+        "table": table,
+        "rows": rows.num_rows,
+        "queries": figures[0].values.shape[0],
+        "queries_without_positive": figures[0].queries_without_positive,
+        "folds": folds,
+        "seeds": list(range(seed, seed + seeds)),
+        "gain": gain,
+        "resamples": resamples,
+        "reference": names[0],
+        "feature_sets": {
+            name: {
+                "features": sets[name],
+                "ndcg@10": numbers(interval),
+                "difference": numbers(difference),
+                "importances": dict(zip(sets[name], result.importances[name].tolist(), strict=True)),
+            }
+            for name, interval, difference in zip(names, intervals, differences, strict=True)
+        },
+        "output": str(output),
+    }
+    with replace_when_whole(output) as folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(
+            folder / "out_of_fold.parquet", _with_scores(rows.select([query_column, id_column, label]), result.scores)
+        )
+        (folder / "results.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        save_bars(
+            folder / "ndcg.png",
+            names,
+            [BarPanel("all queries", tuple(intervals))],
+            title=f"NDCG@10 of rankers by feature set, {folds}-fold by query",
+            label="NDCG@10, percent, with 95% bootstrap intervals",
+            highlight=names[-1],
+        )
+        save_importances(folder / "importance.png", summary["feature_sets"][names[-1]]["importances"])
+    shown = result_table(
+        ("feature set", "features", "NDCG@10", "95% interval", f"against {names[0]}"),
+        [
+            (
+                name,
+                len(sets[name]),
+                interval.value,
+                f"{interval.low:.4f} to {interval.high:.4f}",
+                ""
+                if name == names[0]
+                else f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})",
+            )
+            for name, interval, difference in zip(names, intervals, differences, strict=True)
+        ],
+    )
+    without = figures[0].queries_without_positive
+    lines: list[Any] = [
+        f"{rows.num_rows:,} rows, {len(values_QS):,} queries with a positive ({without:,} without one left out), "
+        f"{folds} folds, {seeds} seed{'s' if seeds > 1 else ''}",
+        shown,
+        f"Wrote {output}: results.json, out_of_fold.parquet, ndcg.png, importance.png (of {names[-1]})",
+    ]
+    report(summary, as_json, lines)
+
+
+def _with_scores(rows: "pa.Table", scores: dict[str, Any]) -> "pa.Table":
+    import pyarrow as pa
+
+    for name, of_set in scores.items():
+        rows = rows.append_column(f"score_{name}", pa.array(of_set))
+    return rows
