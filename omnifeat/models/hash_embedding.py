@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HashEmbedding", "hash_rows"]
+from omnifeat.models.hashed_bags import hashed_bag_sums
+
+__all__ = ["HashEmbedding", "hash_rows", "plain_bag_sums"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -30,6 +32,23 @@ def hash_rows(vocabulary: int, rows: int, hashes: int, seed: int) -> np.ndarray:
         starts_H = _mix(np.uint64(seed) + np.arange(1, hashes + 1, dtype=np.uint64) * _GOLDEN)
         mixed_VH = _mix(ids_V[:, None] * _GOLDEN + starts_H[None, :])
     return (mixed_VH % np.uint64(rows)).astype(np.int32)
+
+
+def plain_bag_sums(table: Tensor, importance: Tensor, token_rows: Tensor, ids: Tensor, offsets: Tensor) -> Tensor:
+    """`omnifeat.models.hashed_bags.hashed_bag_sums` by torch's own operations, for any device and type of number."""
+    ids_T = ids.long()
+    rows_TH = token_rows.index_select(0, ids_T)
+    # embedding instead of indexing: its backward adds up repeated ids far faster on CPU
+    weights_TH = nn.functional.embedding(ids_T, importance)
+    sums_BD: Tensor = nn.functional.embedding_bag(
+        rows_TH.reshape(-1).long(),
+        table,
+        offsets.long() * token_rows.shape[1],
+        mode="sum",
+        per_sample_weights=weights_TH.reshape(-1),
+        include_last_offset=True,
+    )
+    return sums_BD
 
 
 class HashEmbedding(nn.Module):
@@ -87,18 +106,9 @@ class HashEmbedding(nn.Module):
         offsets_B1
             Bag b holds `ids_T[offsets_B1[b]:offsets_B1[b + 1]]`: int64 `(B + 1,)`.
         """
-        ids_T = ids_T.long()
-        rows_TH = self.token_rows.index_select(0, ids_T)
-        # embedding instead of indexing: its backward adds up repeated ids far faster on CPU
-        weights_TH = nn.functional.embedding(ids_T, self.importance)
-        sums_BD: Tensor = nn.functional.embedding_bag(
-            rows_TH.reshape(-1).long(),
-            self.table,
-            offsets_B1 * self.hashes,
-            mode="sum",
-            per_sample_weights=weights_TH.reshape(-1),
-            include_last_offset=True,
-        )
+        compiled = self.table.device.type == "cpu" and self.table.dtype == torch.float32
+        sums = hashed_bag_sums if compiled else plain_bag_sums
+        sums_BD = sums(self.table, self.importance, self.token_rows, ids_T, offsets_B1)
         if self.pooling == "sum":
             return sums_BD
         counts_B1 = (offsets_B1[1:] - offsets_B1[:-1]).clamp(min=1).to(sums_BD.dtype).unsqueeze(1)
