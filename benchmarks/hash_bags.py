@@ -1,9 +1,8 @@
 """Sums of hashed tokens with gradients, the compiled loops against torch's own operations: median time by turns.
 
-    python benchmarks/hash_bags.py [--bags 2048 --tokens 110 --vocabulary 182000 --rows 50000 --dim 128 --rounds 9] [--json]
+    python benchmarks/hash_bags.py [--bags 2048 --tokens 110 --vocabulary 182000 --rows 50000 --dim 128 --threads 2]
 
-Token ids follow a Zipf law with exponent 1.2, as words do: most tokens of a batch have come before. Memory is that of the
-gradients of table and weights in both.
+Token ids follow a Zipf law with exponent 1.2, as words do: most tokens of a batch have come before.
 """
 
 import argparse
