@@ -18,14 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evaluation.baselines import entity_texts, lexical_row
+from evaluation.catalogue import scored_entities
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.recall import ranks_from_embeddings, ranks_from_score_blocks
 from evaluation.reproduction.questions import PairGroup
 from omnifeat.data.dataset import Dataset
-from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.retrieval.lexical import lexical_scorer
 
@@ -71,17 +70,9 @@ class Entities:
 
     def table(self, group: PairGroup) -> pa.Table:
         """Rows in the order of the group's `entity_ids`, with `id`."""
-        ids = group.pairs.entity_ids
-        if group.entity_type == "query":
-            return pa.table({"id": ids, "title": ids})
         key, table = self._tables.get(group.entity_type, ("", None))
         if key != group.key:
-            batches = [
-                batch.filter(pc.is_in(batch.column("id"), ids))
-                for batch in self._dataset.batches(ENTITY_TABLES[group.entity_type][0])
-            ]
-            table = pa.Table.from_batches(batches)
-            table = table.take(pc.index_in(ids, table["id"].combine_chunks()))
+            table = scored_entities(self._dataset, group.entity_type, group.pairs.entity_ids)
             self._tables[group.entity_type] = (group.key, table)
         return table
 
