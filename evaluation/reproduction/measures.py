@@ -17,6 +17,7 @@ from evaluation.reproduction.results import CorpusCurve, Histogram, Query
 from evaluation.reproduction.systems import (
     BASELINES,
     EXISTING,
+    SEARCHSAGE,
     Entities,
     Vectors,
     baseline_ranks,
@@ -35,7 +36,6 @@ from omnifeat.frozen import FrozenEncoder
 
 __all__ = ["StudyMeasures"]
 
-_SAGE = f"searchsage{EXISTING}"
 _GALLERY = 8  # queries of each kind
 
 
@@ -99,7 +99,7 @@ class StudyMeasures:
     def _shown_vectors(self, group: PairGroup) -> dict[str, Vectors]:
         """Of the first seed of the base, and of SearchSage."""
         entities, found = self._entities.table(group), {}
-        for system in (BASE, _SAGE):
+        for system in (BASE, SEARCHSAGE):
             name = system.removesuffix(EXISTING)
             if self._trainings.get(name):
                 encoder = self._encoder(self._trainings[name][0])

@@ -19,8 +19,6 @@ Shapes: Q queries, N entities, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,20 +31,19 @@ from scipy.stats import spearmanr
 from evaluation.bootstrap import Interval, cluster_intervals
 from evaluation.recall import per_query_sums
 from evaluation.reproduction.figures import Bootstrap, K
+from evaluation.reproduction.progress import Progress, Steps
 from evaluation.reproduction.questions import PairGroup, QuestionSet, questions_of
-from evaluation.reproduction.study import StudySettings, study_training
+from evaluation.reproduction.study import StudySettings, refuse_leaks, study_encoder, study_training
 from evaluation.reproduction.systems import Entities, model_vectors, ranks_of_vectors
 from evaluation.reproduction.trainings import Training, run_training
 from evaluation.reproduction.variations import BASE, VARIATIONS, Variation
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import split_rows
 from omnifeat.frozen import FrozenEncoder
-from omnifeat.models.config import preset as encoder_preset
 
 __all__ = ["Check", "run_sanity"]
 
 FloatArray = npt.NDArray[np.float64]
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 _SHUFFLED = Variation(
     name="shuffled", label="Shuffled pairs", what="Trained on pairs whose entities were dealt out anew.",
@@ -80,21 +77,15 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
     DataError, SettingError
         As `run_study`.
     """
+    refuse_leaks(dataset, progress)
     questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
-    config, base = encoder_preset(settings.preset), replace(study_training(settings), seed=settings.seeds[0])
+    config, base = study_encoder(settings), replace(study_training(settings), seed=settings.seeds[0])
     trainings = {}
     for variation in (VARIATIONS[BASE], _SHUFFLED, VARIATIONS["no-logq"]):
         with progress(f"training {variation.name}", base.steps) as advance:
-            done = 0
-
-            def on_step(step: int, _: int, advance: Callable[[int], None] = advance) -> None:
-                nonlocal done
-                advance(step - done)
-                done = step
-
             trainings[variation.name] = run_training(
                 dataset, variation, config, base, out / "trainings", tables=(), threads=settings.threads,
-                on_step=on_step,
+                on_step=Steps(advance),
             )  # fmt: skip
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
     entities = Entities(dataset)

@@ -31,6 +31,7 @@ from omnifeat.retrieval.lexical import lexical_scorer
 __all__ = [
     "BASELINES",
     "EXISTING",
+    "SEARCHSAGE",
     "Entities",
     "Vectors",
     "baseline_ranks",
@@ -48,6 +49,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 BASELINES = {"random": "Random", "bm25": "Token-based (BM25)"}
 EXISTING = "/existing"
+SEARCHSAGE = f"searchsage{EXISTING}"
+"""What the paper names SearchSage: a query encoder trained for existing embeddings alone, against these."""
 _EMBEDDING_OF = {"pin": "pinsage", "product": "itemsage"}
 _LEXICAL = {"random": "random", "bm25": "bm25-words"}
 
