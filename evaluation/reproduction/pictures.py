@@ -19,7 +19,8 @@ from evaluation.recall import EvaluationPairs, per_query_sums
 from evaluation.reproduction.figures import Bootstrap, K, estimate
 from evaluation.reproduction.questions import PairGroup
 from evaluation.reproduction.results import CorpusCurve, Histogram, Query, Retrieved
-from evaluation.reproduction.systems import Vectors, ranks_of_vectors
+from evaluation.reproduction.systems import ranks_of_vectors
+from evaluation.reproduction.vectors import Vectors
 from omnifeat.ranks import id_order
 
 __all__ = ["Scorer", "corpus_curve", "cosine_histogram", "gallery", "gallery_queries"]

@@ -32,7 +32,6 @@ from evaluation.reproduction.humans import human_relevance, judge_of
 from evaluation.reproduction.measures import StudyMeasures
 from evaluation.reproduction.progress import Progress, Steps, silent
 from evaluation.reproduction.questions import QuestionSet, questions_of
-from evaluation.reproduction.rank_files import Ranks
 from evaluation.reproduction.results import Machine, StudyResults, Table
 from evaluation.reproduction.systems import BASELINES
 from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of
@@ -211,20 +210,14 @@ def run_study(
         dataset, questions, trainings, out / "measures", pretrained=pretrained, seed=settings.bootstrap_seed,
         threads=settings.threads,
     )  # fmt: skip
-    ranks: dict[str, list[Ranks]] = {}
-    for system in dict.fromkeys(name for plan in plans for name in plan.systems):
-        with shown(f"measuring {system}", None):
-            found = measures.ranks(system)
-            if found:
-                ranks[system] = found
+    ranks = measures.ranks(list(dict.fromkeys(name for plan in plans for name in plan.systems)), shown)
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
     measured = Measured(questions, ranks, bootstrap)
     with shown("tables", None):
         tables = [_table(plan, measured, dataset) for plan in plans]
         tables += _new_pairs(plans, measured)
     with shown("pictures", None):
-        histograms, curves = measures.pictures(bootstrap)
-        queries = measures.gallery()
+        histograms, curves, queries = measures.pictures(bootstrap)
     with shown("human relevance", None):
         base_training = next((training for training in trainings if training.variation.name == BASE), None)
         humans = base_training and judge and human_relevance(
