@@ -26,6 +26,7 @@ import torch
 
 from evaluation.bootstrap import check_bootstrap
 from evaluation.pretrained import PretrainedEncoder
+from evaluation.reports import check_target
 from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.figures import Bootstrap, Measured
 from evaluation.reproduction.humans import human_relevance, judge_of
@@ -268,8 +269,7 @@ def start_folder(out: Path, overwrite: bool) -> None:
     OutputError
         The folder is a file, or holds something that is no study's.
     """
-    if out.is_file():
-        raise OutputError(f"the output folder {out} is a file; name another folder")
+    check_target(out, overwrite=True)  # it may hold what an earlier run left
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     foreign = sorted(name for name in there - _OWN if not name.startswith("."))
     if foreign:
