@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from evaluation.bootstrap import Interval
-from evaluation.human_relevance import FIGURES, HumanRelevance, HumanSettings, StratumRelevance
+from evaluation.human_results import FIGURES, HumanRelevance, HumanSettings, StratumRelevance
 from evaluation.plots import BarPanel, save_bars
 from evaluation.reports import ReportContext, encoder_lines, interval_lines
 from evaluation.reproduction.results import Cell, Column, Difference, Estimate, Query, Retrieved, Row, Section, Table

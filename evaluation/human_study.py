@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from evaluation.baselines import Row, entity_texts, lexical_row
 from evaluation.catalogue import catalogue_ids, scored_entities
-from evaluation.human_relevance import TOKEN_BASED, HumanRelevance, HumanSettings, judge_retrievals
+from evaluation.human_relevance import judge_retrievals
+from evaluation.human_results import TOKEN_BASED, HumanRelevance, HumanSettings
 from evaluation.judges import Judge
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.query_strata import part_batches, sample_queries
