@@ -115,7 +115,7 @@ class StudyMeasures:
         for key, group in self._groups.items():
             of_group = vectors.of(group, existing=existing)
             if of_group is not None:
-                found[key] = ranks_of_vectors(cut(of_group, width), group)
+                found[key] = ranks_of_vectors(cut(of_group, width), group, threads=self._threads)
         return found
 
     def _vectors(self, training: Training) -> StudyVectors:
@@ -145,7 +145,7 @@ class StudyMeasures:
                 continue
             for system, vectors in self._shown_vectors(group).items():
                 histograms.append(cosine_histogram(LABELS[system], group, vectors, bootstrap.seed))
-                curves.append(corpus_curve(LABELS[system], group, vectors, bootstrap))
+                curves.append(corpus_curve(LABELS[system], group, vectors, bootstrap, self._threads))
         queries = self._gallery()
         self._kept.clear()
         return histograms, curves, queries

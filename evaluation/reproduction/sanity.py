@@ -97,7 +97,7 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
         for name, training in trainings.items():
             vectors = StudyVectors(TrainedSource(training.path, settings.threads), groups, entities)
             if name != "no-logq":
-                recall[name] = _recall(vectors, groups, bootstrap)
+                recall[name] = _recall(vectors, groups, bootstrap, settings.threads)
             if name != "shuffled":
                 preference[name] = _popularity_preference(vectors, dataset, groups, settings.bootstrap_seed)
     true, shuffled, checks = recall[BASE], recall["shuffled"], []
@@ -134,7 +134,9 @@ class _Pairing:
         )
 
 
-def _recall(vectors_of: StudyVectors, groups: Mapping[str, PairGroup], bootstrap: Bootstrap) -> dict[str, _Pairing]:
+def _recall(
+    vectors_of: StudyVectors, groups: Mapping[str, PairGroup], bootstrap: Bootstrap, threads: int | None
+) -> dict[str, _Pairing]:
     generator = np.random.default_rng([bootstrap.seed, 14])
     found = {}
     for key, group in groups.items():
@@ -145,8 +147,8 @@ def _recall(vectors_of: StudyVectors, groups: Mapping[str, PairGroup], bootstrap
             replace(vectors, queries=vectors.queries[generator.permutation(len(vectors.queries))])
             for _ in range(_DEALS)
         ]
-        right = ranks_of_vectors(vectors, group) <= K
-        by_chance = np.mean([ranks_of_vectors(others, group) <= K for others in dealt], axis=0)
+        right, *by_deal = (ranks_of_vectors(some, group, most=K, threads=threads) <= K for some in (vectors, *dealt))
+        by_chance = np.mean(by_deal, axis=0)
         sums = per_query_sums((right - by_chance)[:, None], group.pairs.pair_queries, len(group.pairs.queries))
         (gain,) = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
         found[key] = _Pairing(float(right.mean()), float(by_chance.mean()), gain)

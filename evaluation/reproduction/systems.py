@@ -19,9 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.baselines import entity_texts, lexical_row
-from evaluation.recall import ranks_from_embeddings, ranks_from_score_blocks
+from evaluation.recall import ranks_from_score_blocks
 from evaluation.reproduction.questions import PairGroup
 from evaluation.reproduction.vectors import Vectors
+from evaluation.streamed import ranks_from_vectors
 from omnifeat.retrieval.lexical import lexical_scorer
 
 __all__ = [
@@ -63,18 +64,20 @@ def _unit(rows: FloatArray) -> FloatArray:
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 
 
-def ranks_of_vectors(vectors: Vectors, group: PairGroup, on_block: Callable[[int], None] | None = None) -> IntArray:
+def ranks_of_vectors(
+    vectors: Vectors, group: PairGroup, *, most: int | None = None, threads: int | None = None
+) -> IntArray:
     """Rank of each pair's positive by cosine; an entity without a vector cannot be found, and stands behind all others.
 
     One dimension more says who has none: 1 for queries, 0 for entities with a vector, -3 for those without, below any
-    cosine.
+    cosine. With `most`, a rank beyond it is given as `most` + 1.
     """
     queries, entities = vectors.queries, vectors.entities
     if not vectors.present.all():
         lacks = np.where(vectors.present, 0, -3).astype(np.float32)
         entities = np.hstack([entities, lacks[:, None]])
         queries = np.hstack([queries, np.ones((len(queries), 1), np.float32)])
-    return ranks_from_embeddings(queries, entities, group.pairs, on_block=on_block)
+    return ranks_from_vectors(queries, entities, group.pairs, most=most, threads=threads)
 
 
 def baseline_ranks(name: str, group: PairGroup, entities: pa.Table, seed: int) -> IntArray:
