@@ -18,7 +18,6 @@ The results are compared, row by row. Time is from the first read to the closed 
 size of the process, libraries included.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -26,7 +25,7 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from logs import DAY_US, GIB, compare, connect, differences, in_a_process, write_log
+from logs import DAY_US, GIB, compare, connect, differences, in_a_process, log_options, write_log
 
 WINDOW = 730
 
@@ -76,17 +75,8 @@ def folder_size(folder: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000_000)
-    parser.add_argument("--entities", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=200_000)
-    parser.add_argument("--parts", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory-limit", default="512MB")
-    parser.add_argument("--hand-memory-limit", default="1500MB")
-    parser.add_argument("--repeat", type=int, default=2)
+    parser = log_options(__doc__)
     parser.add_argument("--no-state", action="store_true", help="leave the runs with a state out")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="omnifeat-bench-"))
     try:

@@ -1,5 +1,6 @@
 """What benchmarks of aggregations share: a log to read, processes of their own, and the comparison of results."""
 
+import argparse
 import multiprocessing
 import os
 import time
@@ -16,6 +17,21 @@ GIB = 2**30
 FIRST_DAY = date(2022, 1, 1)
 DAYS = 900
 DAY_US = 86_400_000_000
+
+
+def log_options(description: str | None) -> argparse.ArgumentParser:
+    """What benchmarks over a log are asked for: its size, and what each contestant may take."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--entities", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=200_000)
+    parser.add_argument("--parts", type=int, default=31)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory-limit", default="512MB")
+    parser.add_argument("--hand-memory-limit", default="1500MB")
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
 def write_log(folder: Path, rows: int, entities: int, queries: int, parts: int, seed: int) -> list[Path]:

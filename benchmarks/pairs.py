@@ -17,7 +17,6 @@ The results are compared, row by row. Time is from the first read to the closed 
 size of the process, libraries included.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -26,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from logs import DAYS, FIRST_DAY, GIB, compare, connect, entity_ids, in_a_process, write_log
+from logs import DAYS, FIRST_DAY, GIB, compare, connect, entity_ids, in_a_process, log_options, write_log
 
 from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
 from omnifeat.data.splits import TimeSplit
@@ -93,17 +92,7 @@ def ours(data: Path, out: Path, threads: int, memory: str) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000_000)
-    parser.add_argument("--entities", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=200_000)
-    parser.add_argument("--parts", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory-limit", default="512MB")
-    parser.add_argument("--hand-memory-limit", default="1500MB")
-    parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = log_options(__doc__).parse_args()
     folder = Path(tempfile.mkdtemp(prefix="omnifeat-bench-"))
     try:
         drawn = (options.rows, options.entities, options.queries, options.parts, options.seed)

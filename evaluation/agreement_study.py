@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from evaluation.agreement import METRICS, Agreement, rater_agreement
+from evaluation.judged import judgments_of_type
 from evaluation.judged_pairs import default_relevant_grade
 from evaluation.reports import write_folder
 from evaluation.tables import interval_cell, json_interval, markdown_table
 from omnifeat.data.dataset import Dataset
-from omnifeat.errors import DataError, SettingError
+from omnifeat.errors import SettingError
 
 __all__ = [
     "AgreementSettings",
@@ -80,14 +81,7 @@ def agreement_study(dataset: Dataset, settings: AgreementSettings) -> AgreementS
     by = settings.by
     if by is None and dataset.has_column("judgments", "country"):
         by = "country"
-    if by is not None and by not in needed:
-        needed.append(by)
-    dataset.require("judgments", *needed)
-    judgments: pd.DataFrame = dataset.read("judgments", needed).to_pandas()
-    if settings.entity_type is not None:
-        judgments = judgments[judgments["entity_type"] == settings.entity_type]
-        if judgments.empty:
-            raise DataError(f"{dataset.path} has no judgments with entity_type '{settings.entity_type}'")
+    judgments = judgments_of_type(dataset, [*needed, *([] if by is None else [by])], settings.entity_type)
     relevant = settings.relevant_grade
     if relevant is None:
         relevant = default_relevant_grade(float(judgments["grade"].max()))

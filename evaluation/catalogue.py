@@ -12,7 +12,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.errors import DataError
 
-__all__ = ["CORPORA", "pairs_in_corpus", "scored_entities"]
+__all__ = ["CORPORA", "catalogue_ids", "listed_ids", "pairs_in_corpus", "scored_entities"]
 
 CORPORA = ("auto", "table", "all")
 
@@ -39,8 +39,8 @@ def pairs_in_corpus(
     """
     listed = None
     if corpus_size is None and corpus != "all":
-        listed = _listed_ids(dataset, entity_type, required=corpus == "table")
-    ids = _catalogue_ids(dataset, entity_type)
+        listed = listed_ids(dataset, entity_type, required=corpus == "table")
+    ids = catalogue_ids(dataset, entity_type)
     pairs = EvaluationPairs.make(
         engagements["query"].to_pylist(),
         engagements["entity_id"].to_pylist(),
@@ -56,7 +56,14 @@ def pairs_in_corpus(
     return pairs, "the whole catalogue"
 
 
-def _listed_ids(dataset: Dataset, entity_type: str, required: bool) -> pa.StringArray | None:
+def listed_ids(dataset: Dataset, entity_type: str, *, required: bool = False) -> pa.StringArray | None:
+    """Ids of the entities of a type that the table `corpus` lists; null where there is no such table, or it lists none.
+
+    Raises
+    ------
+    DataError
+        If the table lacks a column; if there is none that is `required`, or it lists no entity of the type.
+    """
     if not required and not dataset.has("corpus"):
         return None
     dataset.require("corpus", "entity_type", "entity_id")
@@ -75,11 +82,18 @@ def _listed_ids(dataset: Dataset, entity_type: str, required: bool) -> pa.String
     return None
 
 
-def _catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
+def catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
+    """Ids of all entities of a type; those of queries, which may stand once a language, each once.
+
+    Raises
+    ------
+    DataError
+        If the table or its column of ids is not there.
+    """
     table, column = ENTITY_TABLES[entity_type]
     dataset.require(table, column)
     ids = dataset.read(table, [column])[column].cast(pa.string())
-    if entity_type == "query":  # a query may stand once per language
+    if entity_type == "query":
         ids = pc.unique(ids)
     return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
 

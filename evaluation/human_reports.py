@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from evaluation.bootstrap import Interval
-from evaluation.human_relevance import FIGURES, HumanRelevance, HumanSettings, StratumRelevance
+from evaluation.human_results import FIGURES, HumanRelevance, HumanSettings, StratumRelevance
 from evaluation.plots import BarPanel, save_bars
-from evaluation.reports import ReportContext
+from evaluation.reports import ReportContext, encoder_lines, interval_lines
 from evaluation.reproduction.results import Cell, Column, Difference, Estimate, Query, Retrieved, Row, Section, Table
 from evaluation.study_rows import ROWS
 from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
@@ -138,16 +138,8 @@ def _method(result: HumanRelevance, settings: HumanSettings, context: ReportCont
         f"Token-based systems see what an entity has of {', '.join(settings.token_fields)}; they retrieve nothing "
         "that shares no token with the query.",
     ]
-    if settings.resamples:
-        lines.append(
-            f"Intervals hold {settings.level:.0%} of {settings.resamples:,} bootstrap resamples of the queries (seed "
-            f"{settings.seed}); differences are paired on the same resamples."
-        )
-    if context.encoder is not None:
-        lines.append(f"Encoder: `{context.encoder}`, fingerprint `{context.fingerprint}`.")
-    if context.pretrained is not None:
-        lines.append(f"Pretrained encoder: {context.pretrained}.")
-    return lines
+    lines += interval_lines(settings.resamples, settings.level, settings.seed, drawn="the queries")
+    return lines + encoder_lines(context)
 
 
 def write_humans(folder: Path, result: HumanRelevance, settings: HumanSettings, context: ReportContext) -> list[Path]:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from evaluation.baselines import Row, entity_texts, lexical_row
-from evaluation.human_relevance import TOKEN_BASED, HumanRelevance, HumanSettings, judge_retrievals
+from evaluation.catalogue import catalogue_ids, scored_entities
+from evaluation.human_relevance import judge_retrievals
+from evaluation.human_results import TOKEN_BASED, HumanRelevance, HumanSettings
 from evaluation.judges import Judge
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.query_strata import part_batches, sample_queries
@@ -88,12 +90,12 @@ def human_study(
 
 
 def _entities(dataset: Dataset, entity_type: str) -> pa.Table:
+    """All entities of a type; queries in the order of their text."""
+    if entity_type == "query":
+        return scored_entities(dataset, entity_type, catalogue_ids(dataset, entity_type).sort())
     table, column = ENTITY_TABLES[entity_type]
     dataset.require(table, column)
-    if entity_type != "query":
-        return dataset.read(table)
-    ids = pa.array(sorted(set(dataset.read(table, [column])[column].to_pylist())), pa.string())
-    return pa.table({"id": ids, "title": ids})
+    return dataset.read(table)
 
 
 def _token_row(name: str, entities: pa.Table, queries: list[str], settings: HumanSettings) -> Row:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError, SettingError
 
-__all__ = ["GAINS", "JudgedFigures", "as_qrels", "as_run", "judged_figures"]
+__all__ = ["GAINS", "JudgedFigures", "as_qrels", "as_run", "judged_figures", "judgments_of_type"]
 
 GAINS = ("linear", "exponential")
 _LARGEST_GRADE = 30  # of exponential gains: beyond it they leave the range of the library's integers
@@ -55,6 +56,24 @@ class JudgedFigures:
         """Mean over the queries with a positive judgment; NaN if there are none."""
         column = self.values[:, self.measures.index(measure)]
         return float(column.mean()) if len(column) else float("nan")
+
+
+def judgments_of_type(dataset: Dataset, columns: Sequence[str], entity_type: str | None) -> pd.DataFrame:
+    """Columns of a dataset's judgments, of one entity type alone if it is given; `entity_type` then is among them.
+
+    Raises
+    ------
+    DataError
+        If the table or a column is not there, or no judgment is of the type.
+    """
+    needed = list(dict.fromkeys([*columns, *([] if entity_type is None else ["entity_type"])]))
+    dataset.require("judgments", *needed)
+    judgments: pd.DataFrame = dataset.read("judgments", needed).to_pandas()
+    if entity_type is not None:
+        judgments = judgments[judgments["entity_type"] == entity_type]
+        if judgments.empty:
+            raise DataError(f"{dataset.path} has no judgments with entity_type '{entity_type}'")
+    return judgments
 
 
 def as_qrels(judgments: pd.DataFrame, gain: str = "linear") -> pd.DataFrame:

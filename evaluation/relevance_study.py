@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
-from evaluation.judged import JudgedFigures, judged_figures
+from evaluation.judged import JudgedFigures, judged_figures, judgments_of_type
 from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError, SettingError
 
@@ -133,7 +133,8 @@ def relevance_study(dataset: Dataset, run: pa.Table, settings: RelevanceSettings
     reference = settings.reference or columns[0]
     if reference not in columns:
         raise SettingError(f"the reference '{reference}' is not among the score columns {', '.join(columns)}")
-    judgments = _judgments(dataset, settings)
+    grouped = [] if settings.by is None else [settings.by]
+    judgments = judgments_of_type(dataset, ["query", "entity_id", "grade", *grouped], settings.entity_type)
     rows: pd.DataFrame = run.select(["query", "entity_id", *columns]).to_pandas()
     if settings.judged_only:
         keys = pd.MultiIndex.from_frame(judgments[["query", "entity_id"]])
@@ -152,20 +153,6 @@ def relevance_study(dataset: Dataset, run: pa.Table, settings: RelevanceSettings
                 {column: means[column][settings.measures[0]] for column in columns},
             )
     return RelevanceStudy(figures, intervals, differences, groups, reference)
-
-
-def _judgments(dataset: Dataset, settings: RelevanceSettings) -> pd.DataFrame:
-    needed = ["query", "entity_id", "grade"]
-    needed += ["entity_type"] * (settings.entity_type is not None)
-    if settings.by is not None and settings.by not in needed:
-        needed.append(settings.by)
-    dataset.require("judgments", *needed)
-    judgments: pd.DataFrame = dataset.read("judgments", needed).to_pandas()
-    if settings.entity_type is not None:
-        judgments = judgments[judgments["entity_type"] == settings.entity_type]
-        if judgments.empty:
-            raise DataError(f"{dataset.path} has no judgments with entity_type '{settings.entity_type}'")
-    return judgments
 
 
 def _measure(

@@ -19,6 +19,8 @@ from omnifeat.errors import OutputError
 __all__ = [
     "ReportContext",
     "check_target",
+    "encoder_lines",
+    "interval_lines",
     "pairs_name",
     "recall_json",
     "recall_markdown",
@@ -62,6 +64,26 @@ def write_folder(folder: Path, texts: dict[str, str], pictures: Sequence[tuple[s
         for name, arguments in pictures:
             save_bars(partial / name, **arguments)
     return [folder / name for name in [*texts, *(name for name, _ in pictures)]]
+
+
+def interval_lines(resamples: int, level: float, seed: int, *, drawn: str = "whole queries") -> list[str]:
+    """A sentence on what intervals and differences are; none where nothing was resampled."""
+    if not resamples:
+        return []
+    return [
+        f"Intervals hold {level:.0%} of {resamples:,} bootstrap resamples of {drawn} (seed {seed}); differences are "
+        "paired on the same resamples."
+    ]
+
+
+def encoder_lines(context: ReportContext) -> list[str]:
+    """A sentence on each of the encoders."""
+    lines = []
+    if context.encoder is not None:
+        lines.append(f"Encoder: `{context.encoder}`, fingerprint `{context.fingerprint}`.")
+    if context.pretrained is not None:
+        lines.append(f"Pretrained encoder: {context.pretrained}.")
+    return lines
 
 
 def write_recall(
@@ -184,16 +206,8 @@ def _method(settings: RecallSettings, context: ReportContext) -> list[str]:
             "Row `learned`: embeddings of the corpus from tables of that encoder; scores are dot products rounded to "
             "float32 once."
         )
-    if settings.resamples:
-        lines.append(
-            f"Intervals hold {settings.level:.0%} of {settings.resamples:,} bootstrap resamples of whole queries (seed "
-            f"{settings.seed}); differences are paired on the same resamples."
-        )
-    if context.encoder is not None:
-        lines.append(f"Encoder: `{context.encoder}`, fingerprint `{context.fingerprint}`.")
-    if context.pretrained is not None:
-        lines.append(f"Pretrained encoder: {context.pretrained}.")
-    return lines
+    lines += interval_lines(settings.resamples, settings.level, settings.seed)
+    return lines + encoder_lines(context)
 
 
 def _picture(study: RecallStudy, settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
@@ -303,10 +317,6 @@ def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, datas
         f"Equal scores are ordered by id, unscored rows stand last, and rows that were not judged {unjudged}.",
         f"The gain of a grade is {settings.gain}.",
     ]
-    if settings.resamples:
-        lines.append(
-            f"Intervals hold {settings.level:.0%} of {settings.resamples:,} bootstrap resamples of the queries (seed "
-            f"{settings.seed}); differences are paired on the same resamples."
-        )
+    lines += interval_lines(settings.resamples, settings.level, settings.seed, drawn="the queries")
     parts.append("## How it was measured\n\n" + "\n".join(f"- {line}" for line in lines))
     return "\n\n".join(parts) + "\n"

@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from huggingface_hub import HfApi, snapshot_download
 
 from omnifeat.data.files import as_table, replace_when_whole
-from omnifeat.errors import DataError, EncoderError, OutputError, SettingError
+from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.frozen_features import featurize_pairs
 from omnifeat.models.config import EncoderConfig
-from omnifeat.models.encoder_folder import EncoderParts, is_hub_name, parts_of_model, read_encoder, write_encoder
+from omnifeat.models.encoder_folder import EncoderParts, parts_of_model, read_encoder, write_encoder
 from omnifeat.models.entity_features import EntityTable
+from omnifeat.models.hub import encoder_folder_of, upload_encoder
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer
 from omnifeat.models.query_tokenizer import pad_batch, query_list
@@ -126,28 +126,9 @@ class FrozenEncoder:
         SettingError
             There is no such device, or `threads` is below 1.
         """
-        folder = Path(path_or_id)
-        if not folder.is_dir():
-            if folder.exists() or not is_hub_name(str(path_or_id)):
-                raise EncoderError(
-                    f"There is no encoder folder '{path_or_id}'; give the folder that `omnifeat train` wrote."
-                )
-            try:
-                folder = Path(
-                    snapshot_download(
-                        str(path_or_id),
-                        revision=revision,
-                        cache_dir=cache_dir,
-                        token=token,
-                        local_files_only=local_files_only,
-                    )
-                )
-            except (OSError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-                raise EncoderError(
-                    f"There is no folder '{path_or_id}', and no encoder of that name came from the hub ({reason}); "
-                    "give an encoder folder or the name of one on the hub."
-                ) from error
+        folder = encoder_folder_of(
+            path_or_id, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
+        )
         return cls(read_encoder(folder), device=device, threads=threads)
 
     def save_pretrained(
@@ -203,20 +184,11 @@ class FrozenEncoder:
         OutputError
             The hub cannot be reached or refuses.
         """
-        api = HfApi(token=token)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(Path(folder) / "encoder")
-            try:
-                address = api.create_repo(repo_id, private=private, exist_ok=True)
-                api.upload_folder(
-                    repo_id=repo_id,
-                    folder_path=Path(folder) / "encoder",
-                    commit_message=commit_message,
-                    revision=branch,
-                )
-            except (OSError, ValueError) as error:
-                raise OutputError(f"The encoder could not be uploaded to '{repo_id}' ({error}).") from error
-        return str(address)
+        with TemporaryDirectory() as temporary:
+            folder = self.save_pretrained(Path(temporary) / "encoder")
+            return upload_encoder(
+                folder, repo_id, private=private, token=token, commit_message=commit_message, branch=branch
+            )
 
     @property
     def dim(self) -> int:

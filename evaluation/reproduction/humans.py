@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluation.human_relevance import HumanSettings
 from evaluation.human_reports import human_section
+from evaluation.human_results import HumanSettings
 from evaluation.human_study import human_study
 from evaluation.judges import Judge, PanelJudge, TableJudge
 from evaluation.reproduction.results import Section

@@ -4,124 +4,155 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from evaluation.judged import as_qrels
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.reproduction.figures import Bootstrap
 from evaluation.reproduction.pictures import Scorer, corpus_curve, cosine_histogram, gallery, gallery_queries
+from evaluation.reproduction.progress import Progress, silent
 from evaluation.reproduction.questions import PairGroup, QuestionSet
 from evaluation.reproduction.rank_files import Ranks, kept_ranks
 from evaluation.reproduction.results import CorpusCurve, Histogram, Query
 from evaluation.reproduction.systems import (
     BASELINES,
-    EXISTING,
-    Entities,
-    Vectors,
+    SEARCHSAGE,
     baseline_ranks,
     cut,
     lexical_scorer_of,
-    model_vectors,
     parse,
-    pretrained_vectors,
     ranks_of_vectors,
 )
 from evaluation.reproduction.tables import LABELS
 from evaluation.reproduction.trainings import Training
 from evaluation.reproduction.variations import BASE
+from evaluation.reproduction.vectors import Entities, PretrainedSource, StudyVectors, TrainedSource, Vectors
 from omnifeat.data.dataset import Dataset
-from omnifeat.frozen import FrozenEncoder
 
 __all__ = ["StudyMeasures"]
 
-_SAGE = f"searchsage{EXISTING}"
+IntArray = npt.NDArray[np.int64]
+
+# model -> its system in the pictures
+_SHOWN = {parse(system)[0]: system for system in (BASE, SEARCHSAGE)}
 _GALLERY = 8  # queries of each kind
 
 
 class StudyMeasures:
-    """Ranks and pictures of the systems; an encoder's vectors are made once for all that needs them in a row."""
+    """Ranks and pictures of the systems; what an encoder makes is made once for all that is measured of it."""
 
     def __init__(
         self, dataset: Dataset, questions: QuestionSet, trainings: Sequence[Training], folder: Path,
         *, pretrained: PretrainedEncoder | None, seed: int, threads: int | None,
     ) -> None:  # fmt: skip
-        self._dataset, self._questions, self._folder = dataset, questions, folder
+        self._dataset, self._groups, self._folder = dataset, questions.groups, folder
         self._seed, self._threads = seed, threads
         self._trainings = {
             name: [training for training in trainings if training.variation.name == name]
             for name in {training.variation.name for training in trainings}
         }
         self._pretrained = pretrained
-        self._entities = Entities(dataset)
+        self._entities = Entities(dataset, questions.groups)
         self._digest = questions.digest()
+        self._kept: dict[str, StudyVectors] = {}
         self.seconds = 0.0
 
-    def ranks(self, system: str) -> list[Ranks]:
-        """Of each seed; nothing where the system does not exist on these data."""
+    def ranks(self, systems: Sequence[str], progress: Progress = silent) -> dict[str, list[Ranks]]:
+        """System -> its ranks of each seed, in the order that is given, without those that these data do not allow.
+
+        All systems of a training are measured in a row, so that it encodes once. Its vectors are then let go of, but
+        for those of the two that the pictures show (of the first seed). Those come last, so that never more than two
+        trainings' vectors are held.
+        """
         started = time.monotonic()
-        name, existing, width = parse(system)
-        if system in BASELINES or system == "pretrained":
-            found = [kept_ranks(self._folder, system, self._digest, lambda: self._untrained(system))]
-        else:
-            found = [
-                kept_ranks(
-                    self._folder, f"{system}-seed{training.seed}", f"{self._digest} {training.trained.fingerprint}",
-                    lambda training=training: self._trained(training, existing, width),  # type: ignore[misc]
-                )
-                for training in self._trainings.get(name, [])
-            ]  # fmt: skip
+        of_model: dict[str, list[str]] = {}
+        for system in systems:
+            of_model.setdefault(parse(system)[0], []).append(system)
+        found: dict[str, list[Ranks]] = {system: [] for system in systems}
+        for name in sorted(of_model, key=lambda name: name in _SHOWN):
+            with progress(f"measuring {', '.join(of_model[name])}", None):
+                if name in self._trainings:
+                    first = self._trainings[name][0]
+                    for training in reversed(self._trainings[name]):
+                        shown = training is first and name in _SHOWN
+                        vectors = self._shown(name) if shown else self._vectors(training)
+                        for system in of_model[name]:
+                            found[system].insert(0, self._trained(system, training, vectors))
+                elif name in BASELINES or name == "pretrained":
+                    measure = partial(self._baseline, name) if name in BASELINES else self._untrained
+                    found[name].append(kept_ranks(self._folder, name, self._digest, measure))
         self.seconds += time.monotonic() - started
-        return [ranks for ranks in found if ranks]
+        measured = {system: [ranks for ranks in of_seeds if ranks] for system, of_seeds in found.items()}
+        return {system: of_seeds for system, of_seeds in measured.items() if of_seeds}
 
-    def _trained(self, training: Training, existing: bool, width: int | None) -> dict[str, Any]:
-        encoder = self._encoder(training)
+    def _trained(self, system: str, training: Training, vectors: StudyVectors) -> Ranks:
+        _, existing, width = parse(system)
+        return kept_ranks(
+            self._folder, f"{system}-seed{training.seed}", f"{self._digest} {training.trained.fingerprint}",
+            lambda: self._by_vectors(vectors, existing=existing, width=width),
+        )  # fmt: skip
+
+    def _baseline(self, name: str) -> dict[str, IntArray]:
+        return {
+            key: baseline_ranks(name, group, self._entities.table(group), self._seed)
+            for key, group in self._groups.items()
+        }
+
+    def _untrained(self) -> dict[str, IntArray]:
+        if self._pretrained is None:
+            return {}
+        return self._by_vectors(StudyVectors(PretrainedSource(self._pretrained), self._groups, self._entities))
+
+    def _by_vectors(
+        self, vectors: StudyVectors, *, existing: bool = False, width: int | None = None
+    ) -> dict[str, IntArray]:
         found = {}
-        for key, group in self._questions.groups.items():
-            vectors = model_vectors(encoder, group, self._entities.table(group), existing=existing)
-            if vectors is not None:
-                found[key] = ranks_of_vectors(cut(vectors, width), group)
+        for key, group in self._groups.items():
+            of_group = vectors.of(group, existing=existing)
+            if of_group is not None:
+                found[key] = ranks_of_vectors(cut(of_group, width), group, threads=self._threads)
         return found
 
-    def _untrained(self, system: str) -> dict[str, Any]:
-        found = {}
-        for key, group in self._questions.groups.items():
-            entities = self._entities.table(group)
-            if system != "pretrained":
-                found[key] = baseline_ranks(system, group, entities, self._seed)
-            elif self._pretrained is not None:
-                found[key] = ranks_of_vectors(pretrained_vectors(self._pretrained, group, entities), group)
-        return found
+    def _vectors(self, training: Training) -> StudyVectors:
+        return StudyVectors(TrainedSource(training.path, self._threads), self._groups, self._entities)
 
-    def _encoder(self, training: Training) -> FrozenEncoder:
-        return FrozenEncoder.from_pretrained(training.path, threads=self._threads)
+    def _shown(self, name: str) -> StudyVectors:
+        """Of the first seed; kept until the pictures are made."""
+        if name not in self._kept:
+            self._kept[name] = self._vectors(self._trainings[name][0])
+        return self._kept[name]
 
     def _shown_vectors(self, group: PairGroup) -> dict[str, Vectors]:
         """Of the first seed of the base, and of SearchSage."""
-        entities, found = self._entities.table(group), {}
-        for system in (BASE, _SAGE):
-            name = system.removesuffix(EXISTING)
-            if self._trainings.get(name):
-                encoder = self._encoder(self._trainings[name][0])
-                vectors = model_vectors(encoder, group, entities, existing=system.endswith(EXISTING))
+        found = {}
+        for name, system in _SHOWN.items():
+            if name in self._trainings:
+                vectors = self._shown(name).of(group, existing=parse(system)[1])
                 if vectors is not None:
                     found[system] = vectors
         return found
 
-    def pictures(self, bootstrap: Bootstrap) -> tuple[list[Histogram], list[CorpusCurve]]:
-        """Histograms and curves of the base and of SearchSage, for each entity type."""
+    def pictures(self, bootstrap: Bootstrap) -> tuple[list[Histogram], list[CorpusCurve], list[Query]]:
+        """Histograms and curves of the base and of SearchSage, for each entity type, and the gallery."""
         histograms, curves = [], []
-        for key, group in self._questions.groups.items():
+        for key, group in self._groups.items():
             if key != group.entity_type:
                 continue
             for system, vectors in self._shown_vectors(group).items():
                 histograms.append(cosine_histogram(LABELS[system], group, vectors, bootstrap.seed))
-                curves.append(corpus_curve(LABELS[system], group, vectors, bootstrap))
-        return histograms, curves
+                curves.append(corpus_curve(LABELS[system], group, vectors, bootstrap, self._threads))
+        queries = self._gallery()
+        self._kept.clear()
+        return histograms, curves, queries
 
-    def gallery(self) -> list[Query]:
+    def _gallery(self) -> list[Query]:
         """Head and tail queries, and the pins (or else products) that each system retrieves first."""
-        group = next((self._questions.groups[key] for key in ("pin", "product") if key in self._questions.groups), None)
+        group = next((self._groups[key] for key in ("pin", "product") if key in self._groups), None)
         if group is None:
             return []
         entities = self._entities.table(group)

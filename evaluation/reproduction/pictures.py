@@ -19,7 +19,8 @@ from evaluation.recall import EvaluationPairs, per_query_sums
 from evaluation.reproduction.figures import Bootstrap, K, estimate
 from evaluation.reproduction.questions import PairGroup
 from evaluation.reproduction.results import CorpusCurve, Histogram, Query, Retrieved
-from evaluation.reproduction.systems import Vectors, ranks_of_vectors
+from evaluation.reproduction.systems import ranks_of_vectors
+from evaluation.reproduction.vectors import Vectors
 from omnifeat.ranks import id_order
 
 __all__ = ["Scorer", "corpus_curve", "cosine_histogram", "gallery", "gallery_queries"]
@@ -55,7 +56,9 @@ def cosine_histogram(system: str, group: PairGroup, vectors: Vectors, seed: int)
     )
 
 
-def corpus_curve(system: str, group: PairGroup, vectors: Vectors, bootstrap: Bootstrap) -> CorpusCurve:
+def corpus_curve(
+    system: str, group: PairGroup, vectors: Vectors, bootstrap: Bootstrap, threads: int | None = None
+) -> CorpusCurve:
     """Recall@10 in random corpora, each a part of the next, up to the whole one; of about 5,000 pairs.
 
     These are all pairs of randomly drawn queries, so that a query's other positives are known and left out.
@@ -68,7 +71,8 @@ def corpus_curve(system: str, group: PairGroup, vectors: Vectors, bootstrap: Boo
     for size in [*sizes, len(order)]:
         in_corpus = np.zeros(len(pairs.in_corpus), dtype=bool)
         in_corpus[order[:size]] = True
-        ranks = ranks_of_vectors(asked, replace(group, pairs=replace(pairs, in_corpus=in_corpus)))
+        part = replace(group, pairs=replace(pairs, in_corpus=in_corpus))
+        ranks = ranks_of_vectors(asked, part, most=K, threads=threads)
         sums = per_query_sums((ranks <= K).astype(np.float64)[:, None], pairs.pair_queries, len(pairs.queries))
         found = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
         recall.append(estimate(found[0]))

@@ -16,12 +16,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.catalogue import catalogue_ids, listed_ids
 from evaluation.groups import pair_groups
 from evaluation.judged_pairs import JudgedPositives, judged_positives
 from evaluation.recall import EvaluationPairs
@@ -31,7 +33,7 @@ from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import split_rows
 from omnifeat.errors import DataError
 
-__all__ = ["PairGroup", "Question", "QuestionSet", "catalogue_ids", "questions_of"]
+__all__ = ["PairGroup", "Question", "QuestionSet", "questions_of"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -148,11 +150,13 @@ def questions_of(
         chosen = chosen.filter(pc.is_in(chosen["action"], pa.array(actions)))
         if not dataset.has(table):
             continue
-        ids = catalogue_ids(dataset, entity_type)
-        corpus = _corpus(dataset, entity_type)
-        size = None if corpus is not None else corpus_size
+        # a corpus that is listed goes before one that is drawn
+        in_corpus = partial(
+            EvaluationPairs.make, catalogue_ids=catalogue_ids(dataset, entity_type),
+            corpus_ids=listed_ids(dataset, entity_type), corpus_size=corpus_size, seed=seed,
+        )  # fmt: skip
         if len(chosen):
-            pairs = _pairs(chosen, ids, corpus, size, seed)
+            pairs = in_corpus(*_texts(chosen))
             ranked[entity_type] = PairGroup(
                 entity_type, entity_type, pairs, seen_in_training(dataset, entity_type, pairs)[0]
             )
@@ -161,11 +165,11 @@ def questions_of(
             if groups is not None:
                 of_values = {name: of_values[name] for name in groups if name in of_values}
             for action in actions:
-                members = _among(chosen.filter(pc.equal(chosen["action"], action)), pairs, entity_type)
+                members = _among(chosen.filter(pc.equal(chosen["action"], action)), pairs)
                 questions |= _engaged(entity_type, action, members, of_values)
         of_type = None if judged is None else judged.table.filter(pc.equal(judged.table["entity_type"], entity_type))
         if judged is not None and of_type is not None and len(of_type):
-            relevant = _pairs(of_type, ids, corpus, size, seed)
+            relevant = in_corpus(*_texts(of_type))
             key = f"{entity_type} judged"
             ranked[key] = PairGroup(key, entity_type, relevant, seen_in_training(dataset, entity_type, relevant)[0])
             questions |= _relevance(entity_type, replace(judged, table=of_type), relevant)
@@ -180,13 +184,6 @@ def questions_of(
             f"no test pair of {dataset.path} has '{missing}' in {by}; the groups may be {', '.join(sorted(held))}"
         )
     return QuestionSet(ranked, questions, None if judged is None else judged.relevant_grade)
-
-
-def catalogue_ids(dataset: Dataset, entity_type: str) -> pa.StringArray:
-    """Distinct ids of an entity type; a query may stand once a language."""
-    table, column = ENTITY_TABLES[entity_type]
-    dataset.require(table, column)
-    return pc.unique(dataset.read(table, [column])[column].cast(pa.string()))
 
 
 def _judged(dataset: Dataset) -> JudgedPositives | None:
@@ -221,33 +218,16 @@ def _relevance(entity_type: str, judged: JudgedPositives, pairs: EvaluationPairs
     return found
 
 
-def _pairs(
-    table: pa.Table, ids: pa.StringArray, corpus: pa.StringArray | None, size: int | None, seed: int
-) -> EvaluationPairs:
-    queries, positives = table["query"].to_pylist(), table["entity_id"].to_pylist()
-    if corpus is None:
-        return EvaluationPairs.make(queries, positives, ids, corpus_size=size, seed=seed)
-    return EvaluationPairs.make(queries, positives, ids, corpus_ids=corpus)
+def _texts(rows: pa.Table) -> tuple[list[str], list[str]]:
+    """Queries and entity ids of rows of a table."""
+    return rows["query"].to_pylist(), rows["entity_id"].to_pylist()
 
 
-def _corpus(dataset: Dataset, entity_type: str) -> pa.StringArray | None:
-    if not dataset.has("corpus"):
-        return None
-    table = dataset.read("corpus", ["entity_type", "entity_id"])
-    ids = table.filter(pc.equal(table["entity_type"], entity_type))["entity_id"].cast(pa.string())
-    return ids.combine_chunks() if len(ids) else None
-
-
-def _among(rows: pa.Table, pairs: EvaluationPairs, entity_type: str) -> BoolArray:
-    """bool (P,): which of the pairs stand in the rows."""
-    rows = rows.filter(pc.equal(rows["entity_type"], entity_type)) if "entity_type" in rows.column_names else rows
-    queries = pa.array(pairs.queries, pa.string())
-    query_rows = pc.index_in(rows["query"].cast(pa.string()), queries)
-    entity_rows = pc.index_in(rows["entity_id"].cast(pa.string()), pairs.entity_ids)
-    known = pc.and_(pc.is_valid(query_rows), pc.is_valid(entity_rows))
+def _among(rows: pa.Table, pairs: EvaluationPairs) -> BoolArray:
+    """bool (P,): which of the pairs stand in rows of the table that the pairs were made of."""
+    query_rows = pc.index_in(rows["query"].cast(pa.string()), pa.array(pairs.queries, pa.string())).to_numpy()
+    entity_rows = pc.index_in(rows["entity_id"].cast(pa.string()), pairs.entity_ids).to_numpy()
     width = len(pairs.entity_ids)
-    keys = query_rows.filter(known).to_numpy().astype(np.int64) * width + entity_rows.filter(known).to_numpy().astype(
-        np.int64
-    )
-    members: BoolArray = np.isin(pairs.pair_queries * width + pairs.pair_positives, keys)
+    numbers = query_rows.astype(np.int64) * width + entity_rows
+    members: BoolArray = np.isin(pairs.pair_queries * width + pairs.pair_positives, numbers)
     return members

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.locations import one_line
@@ -197,14 +197,30 @@ class Histogram(_Record):
     positive: list[float]
     random: list[float]
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        bins = len(self.edges) - 1
+        if bins < 1 or len(self.positive) != bins or len(self.random) != bins:
+            raise ValueError(
+                f"{len(self.edges)} edges do not fit {len(self.positive)} shares of positives and {len(self.random)} "
+                "of random entities: an edge more than shares of each is needed"
+            )
+        return self
+
 
 class CorpusCurve(_Record):
-    """Recall@10 of one system's pairs against random corpora of growing size."""
+    """Recall@10 of one system's pairs against random corpora of growing size; one figure for each size."""
 
     system: str
     entity_type: str
     sizes: list[int]
     recall: list[Estimate]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.sizes) != len(self.recall):
+            raise ValueError(f"{len(self.sizes)} sizes do not fit {len(self.recall)} figures: each needs its own")
+        return self
 
 
 class Retrieved(_Record):

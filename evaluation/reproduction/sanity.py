@@ -19,8 +19,7 @@ Shapes: Q queries, N entities, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,20 +32,19 @@ from scipy.stats import spearmanr
 from evaluation.bootstrap import Interval, cluster_intervals
 from evaluation.recall import per_query_sums
 from evaluation.reproduction.figures import Bootstrap, K
-from evaluation.reproduction.questions import PairGroup, QuestionSet, questions_of
-from evaluation.reproduction.study import StudySettings, study_training
-from evaluation.reproduction.systems import Entities, model_vectors, ranks_of_vectors
-from evaluation.reproduction.trainings import Training, run_training
+from evaluation.reproduction.progress import Progress, Steps
+from evaluation.reproduction.questions import PairGroup, questions_of
+from evaluation.reproduction.study import StudySettings, refuse_leaks, study_encoder, study_training
+from evaluation.reproduction.systems import ranks_of_vectors
+from evaluation.reproduction.trainings import run_training
 from evaluation.reproduction.variations import BASE, VARIATIONS, Variation
+from evaluation.reproduction.vectors import Entities, StudyVectors, TrainedSource
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import split_rows
-from omnifeat.frozen import FrozenEncoder
-from omnifeat.models.config import preset as encoder_preset
 
 __all__ = ["Check", "run_sanity"]
 
 FloatArray = npt.NDArray[np.float64]
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 _SHUFFLED = Variation(
     name="shuffled", label="Shuffled pairs", what="Trained on pairs whose entities were dealt out anew.",
@@ -80,33 +78,30 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
     DataError, SettingError
         As `run_study`.
     """
+    refuse_leaks(dataset, progress)
     questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
-    config, base = encoder_preset(settings.preset), replace(study_training(settings), seed=settings.seeds[0])
+    config, base = study_encoder(settings), replace(study_training(settings), seed=settings.seeds[0])
     trainings = {}
     for variation in (VARIATIONS[BASE], _SHUFFLED, VARIATIONS["no-logq"]):
         with progress(f"training {variation.name}", base.steps) as advance:
-            done = 0
-
-            def on_step(step: int, _: int, advance: Callable[[int], None] = advance) -> None:
-                nonlocal done
-                advance(step - done)
-                done = step
-
             trainings[variation.name] = run_training(
                 dataset, variation, config, base, out / "trainings", tables=(), threads=settings.threads,
-                on_step=on_step,
+                on_step=Steps(advance),
             )  # fmt: skip
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
-    entities = Entities(dataset)
+    groups = {key: group for key, group in questions.groups.items() if key == group.entity_type}
+    entities = Entities(dataset, groups)
+    recall: dict[str, dict[str, _Pairing]] = {}
+    preference: dict[str, dict[str, float]] = {}
     with progress("measuring", None):
-        true = _recall(trainings[BASE], questions, entities, bootstrap, settings.threads)
-        shuffled = _recall(trainings["shuffled"], questions, entities, bootstrap, settings.threads)
-        preference = {
-            name: _popularity_preference(trainings[name], dataset, questions, entities, settings)
-            for name in (BASE, "no-logq")
-        }
-    checks = []
-    for key in _engaged(questions):
+        for name, training in trainings.items():
+            vectors = StudyVectors(TrainedSource(training.path, settings.threads), groups, entities)
+            if name != "no-logq":
+                recall[name] = _recall(vectors, groups, bootstrap, settings.threads)
+            if name != "shuffled":
+                preference[name] = _popularity_preference(vectors, dataset, groups, settings.bootstrap_seed)
+    true, shuffled, checks = recall[BASE], recall["shuffled"], []
+    for key in groups:
         by_pairing, of_shuffled = true[key], shuffled[key]
         if key != "query":
             checks.append(Check(f"{key}: shuffled pairs teach nothing", of_shuffled.gain.low <= 0, str(of_shuffled)))
@@ -122,10 +117,6 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
             )
         )  # fmt: skip
     return checks
-
-
-def _engaged(questions: QuestionSet) -> dict[str, PairGroup]:
-    return {key: group for key, group in questions.groups.items() if key == group.entity_type}
 
 
 @dataclass(frozen=True)
@@ -144,21 +135,20 @@ class _Pairing:
 
 
 def _recall(
-    training: Training, questions: QuestionSet, entities: Entities, bootstrap: Bootstrap, threads: int | None
+    vectors_of: StudyVectors, groups: Mapping[str, PairGroup], bootstrap: Bootstrap, threads: int | None
 ) -> dict[str, _Pairing]:
-    encoder = FrozenEncoder.from_pretrained(training.path, threads=threads)
     generator = np.random.default_rng([bootstrap.seed, 14])
     found = {}
-    for key, group in _engaged(questions).items():
-        vectors = model_vectors(encoder, group, entities.table(group), existing=False)
+    for key, group in groups.items():
+        vectors = vectors_of.of(group)
         if vectors is None:
             continue
         dealt = [
             replace(vectors, queries=vectors.queries[generator.permutation(len(vectors.queries))])
             for _ in range(_DEALS)
         ]
-        right = ranks_of_vectors(vectors, group) <= K
-        by_chance = np.mean([ranks_of_vectors(others, group) <= K for others in dealt], axis=0)
+        right, *by_deal = (ranks_of_vectors(some, group, most=K, threads=threads) <= K for some in (vectors, *dealt))
+        by_chance = np.mean(by_deal, axis=0)
         sums = per_query_sums((right - by_chance)[:, None], group.pairs.pair_queries, len(group.pairs.queries))
         (gain,) = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
         found[key] = _Pairing(float(right.mean()), float(by_chance.mean()), gain)
@@ -166,16 +156,13 @@ def _recall(
 
 
 def _popularity_preference(
-    training: Training, dataset: Dataset, questions: QuestionSet, entities: Entities, settings: StudySettings
+    vectors_of: StudyVectors, dataset: Dataset, groups: Mapping[str, PairGroup], seed: int
 ) -> dict[str, float]:
     """Spearman's correlation of the number of training pairs of an entity with its mean cosine to random queries."""
-    encoder = FrozenEncoder.from_pretrained(training.path, threads=settings.threads)
-    generator = np.random.default_rng([settings.bootstrap_seed, 13])
+    generator = np.random.default_rng([seed, 13])
     found = {}
-    for key, group in _engaged(questions).items():
-        if group.entity_type == "query":
-            continue
-        vectors = model_vectors(encoder, group, entities.table(group), existing=False)
+    for key, group in groups.items():
+        vectors = None if group.entity_type == "query" else vectors_of.of(group)
         if vectors is None:
             continue
         drawn = generator.choice(len(vectors.queries), min(_QUERIES, len(vectors.queries)), replace=False)

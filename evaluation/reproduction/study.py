@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,16 +26,15 @@ import torch
 
 from evaluation.bootstrap import check_bootstrap
 from evaluation.pretrained import PretrainedEncoder
+from evaluation.reports import check_target
 from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.figures import Bootstrap, Measured
 from evaluation.reproduction.humans import human_relevance, judge_of
 from evaluation.reproduction.measures import StudyMeasures
+from evaluation.reproduction.progress import Progress, Steps, silent
 from evaluation.reproduction.questions import QuestionSet, questions_of
-from evaluation.reproduction.rank_files import Ranks
 from evaluation.reproduction.results import Machine, StudyResults, Table
-from evaluation.reproduction.systems import (
-    BASELINES,
-)
+from evaluation.reproduction.systems import BASELINES
 from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of
 from evaluation.reproduction.trainings import Training, run_training
 from evaluation.reproduction.variations import BASE, TABLES, variations_of
@@ -44,14 +42,21 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.validate import validate
 from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.memory import peak_memory
+from omnifeat.models.config import EncoderConfig
 from omnifeat.models.config import preset as encoder_preset
 from omnifeat.models.overrides import with_overrides
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.settings import TrainSettings, train_preset
 
-__all__ = ["StudySettings", "machine", "run_study", "start_folder", "study_training"]
-
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+__all__ = [
+    "StudySettings",
+    "machine",
+    "refuse_leaks",
+    "run_study",
+    "start_folder",
+    "study_encoder",
+    "study_training",
+]
 
 # preset -> what all trainings of a study have: batch, random negatives a pair, steps, and the highest rate
 _TRAINING: dict[str, dict[str, Any]] = {
@@ -118,13 +123,18 @@ class StudySettings:
         unknown_table = next((key for key in self.tables if key not in TABLES), None)
         if unknown_table is not None:
             raise SettingError(f"There is no table '{unknown_table}'; choose from {', '.join(TABLES)}.")
-        with_overrides(encoder_preset(self.preset), self.model)
+        study_encoder(self)
         check_bootstrap(self.resamples, self.level)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise SettingError("Seeds must be given, each once.")
         unknown = next((name for name in self.baselines if name not in BASELINES), None)
         if unknown is not None:
             raise SettingError(f"There is no baseline '{unknown}'; choose from {', '.join(BASELINES)}.")
+
+
+def study_encoder(settings: StudySettings) -> EncoderConfig:
+    """The settings that all models of a study share, but for what a variation changes."""
+    return with_overrides(encoder_preset(settings.preset), settings.model)
 
 
 def study_training(settings: StudySettings) -> TrainSettings:
@@ -171,11 +181,11 @@ def run_study(
     SettingError
         A table, preset or baseline is not known, or the folder holds a study of other data or settings.
     """
-    shown = progress or _silent
-    config = with_overrides(encoder_preset(settings.preset), settings.model)
+    shown = progress or silent
+    config = study_encoder(settings)
     base = study_training(settings)
     judge = judge_of(dataset, settings.world, settings.bootstrap_seed)
-    _refuse_leaks(dataset, shown)
+    refuse_leaks(dataset, shown)
     questions = questions_of(
         dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed, by=settings.by, groups=settings.groups
     )
@@ -194,27 +204,21 @@ def run_study(
                 trainings.append(
                     run_training(
                         dataset, variation, config, replace(base, seed=seed), out / "trainings",
-                        tables=settings.tables, threads=settings.threads, on_step=_Steps(advance),
+                        tables=settings.tables, threads=settings.threads, on_step=Steps(advance),
                     )
                 )  # fmt: skip
     measures = StudyMeasures(
         dataset, questions, trainings, out / "measures", pretrained=pretrained, seed=settings.bootstrap_seed,
         threads=settings.threads,
     )  # fmt: skip
-    ranks: dict[str, list[Ranks]] = {}
-    for system in dict.fromkeys(name for plan in plans for name in plan.systems):
-        with shown(f"measuring {system}", None):
-            found = measures.ranks(system)
-            if found:
-                ranks[system] = found
+    ranks = measures.ranks(list(dict.fromkeys(name for plan in plans for name in plan.systems)), shown)
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
     measured = Measured(questions, ranks, bootstrap)
     with shown("tables", None):
         tables = [_table(plan, measured, dataset) for plan in plans]
         tables += _new_pairs(plans, measured)
     with shown("pictures", None):
-        histograms, curves = measures.pictures(bootstrap)
-        queries = measures.gallery()
+        histograms, curves, queries = measures.pictures(bootstrap)
     with shown("human relevance", None):
         base_training = next((training for training in trainings if training.variation.name == BASE), None)
         humans = base_training and judge and human_relevance(
@@ -246,6 +250,17 @@ def run_study(
     return results
 
 
+def refuse_leaks(dataset: Dataset, progress: Progress) -> None:
+    """Raise `DataError` if what the dataset holds as input is from the held-out part, or it is not valid at all."""
+    with progress("looking for leaks", None):
+        report = validate(dataset.path, check_leaks=True)
+    if report.problems:
+        raise DataError(
+            f"{report.problems[0].message} (`omnifeat validate --leaks` lists all {report.total:,} problems); a study "
+            "of such data says nothing"
+        )
+
+
 def start_folder(out: Path, overwrite: bool) -> None:
     """Make sure that a study may be written to a folder; with `overwrite` what a study left there is removed.
 
@@ -254,8 +269,7 @@ def start_folder(out: Path, overwrite: bool) -> None:
     OutputError
         The folder is a file, or holds something that is no study's.
     """
-    if out.is_file():
-        raise OutputError(f"the output folder {out} is a file; name another folder")
+    check_target(out, overwrite=True)  # it may hold what an earlier run left
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     foreign = sorted(name for name in there - _OWN if not name.startswith("."))
     if foreign:
@@ -267,27 +281,6 @@ def start_folder(out: Path, overwrite: bool) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-class _Steps:
-    """Turns the number of steps done into steps since the last call."""
-
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self._advance, self._done = advance, 0
-
-    def __call__(self, step: int, steps: int) -> None:
-        self._advance(step - self._done)
-        self._done = step
-
-
-def _refuse_leaks(dataset: Dataset, shown: Progress) -> None:
-    with shown("looking for leaks", None):
-        report = validate(dataset.path, check_leaks=True)
-    if report.problems:
-        raise DataError(
-            f"{report.problems[0].message} (`omnifeat validate --leaks` lists all {report.total:,} problems); a study "
-            "of such data says nothing"
-        )
 
 
 def _text_columns(dataset: Dataset) -> set[str]:
@@ -366,7 +359,3 @@ def machine(threads: int | None) -> Machine:
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         versions={name: version(name) for name in _VERSIONS},
     )
-
-
-def _silent(_: str, __: int | None) -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda count: None)

@@ -13,77 +13,37 @@ Shapes: Q queries, N entities, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evaluation.baselines import entity_texts, lexical_row
-from evaluation.pretrained import PretrainedEncoder
-from evaluation.recall import ranks_from_embeddings, ranks_from_score_blocks
+from evaluation.recall import ranks_from_score_blocks
 from evaluation.reproduction.questions import PairGroup
-from omnifeat.data.dataset import Dataset
-from omnifeat.data.schema import ENTITY_TABLES
-from omnifeat.frozen import FrozenEncoder
+from evaluation.reproduction.vectors import Vectors
+from evaluation.streamed import ranks_from_vectors
 from omnifeat.retrieval.lexical import lexical_scorer
 
 __all__ = [
     "BASELINES",
     "EXISTING",
-    "Entities",
-    "Vectors",
+    "SEARCHSAGE",
     "baseline_ranks",
     "cut",
     "lexical_scorer_of",
-    "model_vectors",
     "parse",
-    "pretrained_vectors",
     "ranks_of_vectors",
 ]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 BASELINES = {"random": "Random", "bm25": "Token-based (BM25)"}
 EXISTING = "/existing"
-_EMBEDDING_OF = {"pin": "pinsage", "product": "itemsage"}
+SEARCHSAGE = f"searchsage{EXISTING}"
+"""What the paper names SearchSage: a query encoder trained for existing embeddings alone, against these."""
 _LEXICAL = {"random": "random", "bm25": "bm25-words"}
-
-
-@dataclass(frozen=True, eq=False)
-class Vectors:
-    """Vectors of a group's queries float32 (Q, D) and entities (N, D), and which entities have one, bool (N,)."""
-
-    queries: FloatArray
-    entities: FloatArray
-    present: BoolArray
-
-
-class Entities:
-    """Rows of the entities of a group, read once for all systems."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._tables: dict[str, tuple[str, pa.Table]] = {}
-
-    def table(self, group: PairGroup) -> pa.Table:
-        """Rows in the order of the group's `entity_ids`, with `id`."""
-        ids = group.pairs.entity_ids
-        if group.entity_type == "query":
-            return pa.table({"id": ids, "title": ids})
-        key, table = self._tables.get(group.entity_type, ("", None))
-        if key != group.key:
-            batches = [
-                batch.filter(pc.is_in(batch.column("id"), ids))
-                for batch in self._dataset.batches(ENTITY_TABLES[group.entity_type][0])
-            ]
-            table = pa.Table.from_batches(batches)
-            table = table.take(pc.index_in(ids, table["id"].combine_chunks()))
-            self._tables[group.entity_type] = (group.key, table)
-        return table
 
 
 def parse(system: str) -> tuple[str, bool, int | None]:
@@ -104,38 +64,20 @@ def _unit(rows: FloatArray) -> FloatArray:
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 
 
-def model_vectors(encoder: FrozenEncoder, group: PairGroup, entities: pa.Table, *, existing: bool) -> Vectors | None:
-    """Vectors of a trained model; None where it has none of the kind (no existing embedding of the type)."""
-    queries = encoder.encode_queries(group.pairs.queries)
-    everywhere = np.ones(len(entities), dtype=bool)
-    if group.entity_type == "query":
-        return Vectors(queries, encoder.encode_queries(entities["id"]), everywhere)
-    if not existing:
-        return Vectors(queries, encoder.encode_entities(entities, group.entity_type), everywhere)
-    column = _EMBEDDING_OF[group.entity_type]
-    if column not in encoder.config.compatibility_widths or column not in entities.column_names:
-        return None
-    return Vectors(queries, *encoder.encode_compatibility(entities, column, group.entity_type))
-
-
-def pretrained_vectors(encoder: PretrainedEncoder, group: PairGroup, entities: pa.Table) -> Vectors:
-    """Vectors of an encoder that was not trained here; it reads all text of an entity."""
-    texts = entity_texts(entities)
-    return Vectors(encoder.encode(group.pairs.queries), encoder.encode(texts), np.ones(len(texts), dtype=bool))
-
-
-def ranks_of_vectors(vectors: Vectors, group: PairGroup, on_block: Callable[[int], None] | None = None) -> IntArray:
+def ranks_of_vectors(
+    vectors: Vectors, group: PairGroup, *, most: int | None = None, threads: int | None = None
+) -> IntArray:
     """Rank of each pair's positive by cosine; an entity without a vector cannot be found, and stands behind all others.
 
     One dimension more says who has none: 1 for queries, 0 for entities with a vector, -3 for those without, below any
-    cosine.
+    cosine. With `most`, a rank beyond it is given as `most` + 1.
     """
     queries, entities = vectors.queries, vectors.entities
     if not vectors.present.all():
         lacks = np.where(vectors.present, 0, -3).astype(np.float32)
         entities = np.hstack([entities, lacks[:, None]])
         queries = np.hstack([queries, np.ones((len(queries), 1), np.float32)])
-    return ranks_from_embeddings(queries, entities, group.pairs, on_block=on_block)
+    return ranks_from_vectors(queries, entities, group.pairs, most=most, threads=threads)
 
 
 def baseline_ranks(name: str, group: PairGroup, entities: pa.Table, seed: int) -> IntArray:

@@ -14,17 +14,16 @@ from evaluation.reproduction.figures import Measured, question_cells
 from evaluation.reproduction.paper import PAPER, PAPER_RELATIVE
 from evaluation.reproduction.questions import PairGroup, Question
 from evaluation.reproduction.results import Cell, Column, Row, Table
-from evaluation.reproduction.systems import BASELINES, EXISTING
+from evaluation.reproduction.systems import BASELINES, EXISTING, SEARCHSAGE
 from evaluation.reproduction.variations import BASE, TABLES, VARIATIONS
 
 __all__ = ["LABELS", "Plan", "build_table", "lacking_text", "plan_of"]
 
 BoolArray = npt.NDArray[np.bool_]
 
-_SAGE = f"searchsage{EXISTING}"
 LABELS = {name: variation.label for name, variation in VARIATIONS.items()} | BASELINES
 LABELS |= {
-    _SAGE: "SearchSage",
+    SEARCHSAGE: "SearchSage",
     f"{BASE}{EXISTING}": "OmniSearchSage, existing embeddings",
     f"no-compatibility{EXISTING}": "Without compatibility encoders, existing embeddings",
     "captions": "Title, description and captions",
@@ -104,8 +103,8 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         Width of the embeddings, whose half and quarter the table of prefixes shows.
     """
     if key == "2":
-        rows: dict[str, str | None] = dict.fromkeys(baselines, _SAGE)
-        return Plan(key, {**rows, _SAGE: None, BASE: _SAGE}, countries=True)
+        rows: dict[str, str | None] = dict.fromkeys(baselines, SEARCHSAGE)
+        return Plan(key, {**rows, SEARCHSAGE: None, BASE: SEARCHSAGE}, countries=True)
     if key == "3":
         return Plan(key, {"native-text": None, "captions": "native-text"}, ("pin/",))
     if key == "4":
@@ -117,9 +116,9 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         return Plan(key, {**dict.fromkeys(own), BASE: None}, only=own, compared_by=by)
     if key == "6":
         plan: dict[str, str | None] = {
-            "no-compatibility": None, BASE: "no-compatibility", _SAGE: None, f"{BASE}{EXISTING}": _SAGE,
+            "no-compatibility": None, BASE: "no-compatibility", SEARCHSAGE: None, f"{BASE}{EXISTING}": SEARCHSAGE,
         }  # fmt: skip
-        only = {_SAGE: ("pin/", "product/"), f"{BASE}{EXISTING}": ("pin/", "product/")}
+        only = {SEARCHSAGE: ("pin/", "product/"), f"{BASE}{EXISTING}": ("pin/", "product/")}
         return Plan(key, plan, only=only)
     return _beyond_the_paper(key, dim)
 
@@ -210,7 +209,7 @@ def _compared(plan: Plan, question: Question) -> dict[str, str | None]:
 
 def _beside_paper(table: str, system: str, question: str, cell: Cell) -> Cell:
     # the paper's tables name SearchSage alone; here it stands for queries against existing embeddings
-    name = "searchsage" if system == _SAGE else system
+    name = "searchsage" if system == SEARCHSAGE else system
     return cell.model_copy(
         update={
             "paper": PAPER.get(table, {}).get(name, {}).get(question),

@@ -17,7 +17,7 @@ from omnifeat.errors import SettingError
 from omnifeat.memory import peak_memory
 from omnifeat.models.config import EncoderConfig
 from omnifeat.training.settings import TrainSettings
-from omnifeat.training.trainer import run_folder_of, train
+from omnifeat.training.trainer import train
 
 __all__ = ["Training", "run_training"]
 
@@ -109,11 +109,6 @@ def run_training(
     with replace_when_whole(note) as partial:
         partial.write_text(json.dumps({"key": key, "trained": trained.model_dump()}, indent=1), encoding="utf-8")
     return Training(variation, settings.seed, out, _used_by(trained, tables))
-
-
-def run_folder(training: Training) -> Path:
-    """Where the log of a training is."""
-    return run_folder_of(training.path)
 
 
 def _used_by(trained: Trained, tables: Sequence[str]) -> Trained:

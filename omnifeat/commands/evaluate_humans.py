@@ -50,8 +50,8 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Judged relevance of embedding retrieval beside token-based retrieval, for head and tail queries."""
-    from evaluation.human_relevance import HumanSettings
     from evaluation.human_reports import human_json, human_rows, write_humans
+    from evaluation.human_results import HumanSettings
     from evaluation.human_study import human_study
     from evaluation.judges import Judge, PanelJudge, TableJudge
     from evaluation.pretrained import PretrainedEncoder

@@ -12,7 +12,6 @@ Nothing else is needed to load it: no pretrained folder, no hub. Nothing in it i
 import dataclasses
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -289,8 +288,3 @@ def _canonical(values: Mapping[str, Any]) -> bytes:
 def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_hub_name(text: str) -> bool:
-    """Whether a text that is no folder could be a name on the hub: `owner/name`, and no path of this machine."""
-    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", text) is not None and not Path(text).parent.is_dir()

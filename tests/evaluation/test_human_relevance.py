@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from evaluation.bootstrap import Interval
-from evaluation.human_relevance import HumanRelevance, HumanSettings, judge_retrievals
+from evaluation.human_relevance import judge_retrievals
 from evaluation.human_reports import gallery_queries, human_section
+from evaluation.human_results import HumanRelevance, HumanSettings
 from evaluation.human_study import human_study
 from evaluation.judges import TableJudge
 from evaluation.query_strata import Stratum

@@ -1,6 +1,8 @@
 """What is written: all of it or nothing, and the same bytes again."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from evaluation.reproduction import report
 from evaluation.reproduction.report import write_report
 from evaluation.reproduction.results import StudyResults
-from omnifeat.errors import OutputError
+from omnifeat.errors import DataError, OutputError
 from tests.evaluation.reproduction.studies import bare, whole
 
 
@@ -57,3 +59,25 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(OutputError, match="a file stands where a folder must be"):
         write_report(bare(), tmp_path / "file" / "report")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("histograms", {"edges": [-1.0, 1.0]}, "2 edges do not fit 3 shares of positives and 3 of random entities"),
+        ("histograms", {"random": [1.0]}, "4 edges do not fit 3 shares of positives and 1 of random entities"),
+        ("histograms", {"edges": [], "positive": [], "random": []}, "0 edges do not fit"),
+        ("corpus_curves", {"sizes": [1000]}, "1 sizes do not fit 2 figures"),
+        ("corpus_curves", {"recall": []}, "2 sizes do not fit 0 figures"),
+    ],
+)
+def test_lists_of_a_record_that_do_not_fit_are_refused(
+    tmp_path: Path, name: str, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "results.json"
+    record = json.loads(whole().model_dump_json())
+    record[name][0] |= change
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"{name}\.0 is wrong .*{message}") as caught:
+        StudyResults.load(path)
+    assert "\n" not in str(caught.value)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluation.reproduction import study, trainings
+from evaluation.reproduction.progress import silent
 from evaluation.reproduction.questions import questions_of
 from evaluation.reproduction.results import StudyResults
 from evaluation.reproduction.sanity import run_sanity
@@ -20,14 +19,10 @@ from evaluation.reproduction.study import StudySettings, run_study, start_folder
 from omnifeat.cli import app
 from omnifeat.data.dataset import Dataset, DatasetWriter
 from omnifeat.errors import DataError, OutputError, SettingError
+from omnifeat.models.config import EncoderConfig
 from omnifeat.training.frequency import ExactCounter
 
 TINY = StudySettings(tables=("2", "3"), preset="tiny", steps=12, batch_size=64, threads=1, resamples=50, seeds=(0, 1))
-
-
-@contextmanager
-def silent(_: str, __: int | None) -> Iterator[Any]:
-    yield lambda count: None
 
 
 def test_questions_of_the_tiny_world(pairs: Dataset) -> None:
@@ -105,23 +100,49 @@ def test_a_study_from_end_to_end_that_was_killed(
         run_study(pairs, out, dataclasses.replace(settings, steps=13), command="omnifeat reproduce")
 
 
-def test_inputs_from_after_the_split_are_refused(pairs: Dataset, tmp_path: Path) -> None:
-    """A leak is planted: the engaged queries of each pin are those of the test part."""
+def leaking(pairs: Dataset, folder: Path) -> Dataset:
+    """The dataset with a leak: the engaged queries of each pin are those of the test part."""
     engagements = pairs.read("engagements")
     assert pairs.info.split is not None
     part = np.array(pairs.info.split.assign(engagements).to_pylist())
     rows = engagements.to_pandas()[part == "test"]
     later = rows[rows["entity_type"] == "pin"].groupby("entity_id")["query"].agg(list).to_dict()
-    with DatasetWriter(tmp_path / "leak", pairs.info) as writer:
+    with DatasetWriter(folder, pairs.info) as writer:
         for table in ("products", "queries", "engagements", "log"):
             writer.write(table, pairs.read(table))
         pins = pairs.read("pins")
         texts = pa.array([later.get(one, []) for one in pins["id"].to_pylist()], pa.list_(pa.string()))
         place = pins.column_names.index("engaged_queries")
         writer.write("pins", pins.set_column(place, "engaged_queries", texts))
-    with pytest.raises(DataError, match=r"the engaged query .* leaks: .*; a study of such data says nothing"):
-        run_study(Dataset.open(tmp_path / "leak"), tmp_path / "study", TINY, command="omnifeat reproduce")
+    return Dataset.open(folder)
+
+
+def test_inputs_from_after_the_split_are_refused(pairs: Dataset, tmp_path: Path) -> None:
+    leak = leaking(pairs, tmp_path / "leak")
+    message = r"the engaged query .* leaks: .*; a study of such data says nothing"
+    with pytest.raises(DataError, match=message):
+        run_study(leak, tmp_path / "study", TINY, command="omnifeat reproduce")
+    with pytest.raises(DataError, match=message):
+        run_sanity(leak, tmp_path / "study", TINY, silent)
     assert not (tmp_path / "study").exists()
+
+
+def test_the_self_check_trains_the_models_of_the_study(
+    pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What --set changes of the models, it changes of those that the self-check trains."""
+    trained: list[EncoderConfig] = []
+
+    def noted(_: Dataset, config: EncoderConfig, *__: Any, **___: Any) -> Any:
+        trained.append(config)
+        raise KeyboardInterrupt  # nothing need be trained
+
+    monkeypatch.setattr(trainings, "train", noted)
+    arguments = ["reproduce", "--data", str(pairs.path), "-o", str(tmp_path / "check"), "--preset", "tiny", "--sanity",
+                 "--set", "dim=24", "--query-model", "some/encoder"]  # fmt: skip
+    CliRunner().invoke(app, arguments)
+    (config,) = trained
+    assert (config.dim, config.query.model) == (24, "some/encoder")
 
 
 def checks_of(pairs: Dataset, out: Path) -> dict[str, bool]:
