@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.bootstrap import Interval
+from evaluation.corpus_samples import expected_hits
 from evaluation.judged_pairs import group_mean_figures
 from evaluation.reproduction.questions import Question, QuestionSet
 from evaluation.reproduction.rank_files import Ranks
@@ -36,15 +38,29 @@ class Bootstrap:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Ranks of all systems: system -> those of each seed (one for a system without seeds)."""
+    """Ranks of all systems: system -> those of each seed (one for a system without seeds).
+
+    With `corpus`, figures are what a random corpus of that many entities gives on average, worked out from the ranks in
+    the whole one.
+    """
 
     questions: QuestionSet
     ranks: Mapping[str, Sequence[Ranks]]
     bootstrap: Bootstrap
+    corpus: int | None = None
 
     def answers(self, system: str, question: Question) -> bool:
         """Whether the system was measured on the question's pairs."""
         return system in self.ranks and all(question.group in ranks for ranks in self.ranks[system])
+
+    def hits(self, system: str, group: str) -> list[npt.NDArray[np.float64]]:
+        """Of each seed float64 (P,): whether each pair's positive is among the first `K`, or how probable that is."""
+        ranks = [of_seed[group] for of_seed in self.ranks[system]]
+        if self.corpus is None:
+            return [(of_seed <= K).astype(np.float64) for of_seed in ranks]
+        pairs = self.questions.groups[group].pairs
+        others = pairs.corpus_count - pairs.in_corpus[pairs.pair_positives]
+        return [expected_hits(of_seed, others, self.corpus, K) for of_seed in ranks]
 
 
 def question_cells(measured: Measured, question: Question, compared: Mapping[str, str | None]) -> dict[str, Cell]:
@@ -59,7 +75,7 @@ def question_cells(measured: Measured, question: Question, compared: Mapping[str
     if not systems:
         return {}
     pairs = measured.questions.groups[question.group].pairs
-    hits = [[ranks[question.group] <= K for ranks in measured.ranks[name]] for name in systems]
+    hits = [measured.hits(name, question.group) for name in systems]
     groups = {str(number): members for number, members in enumerate(question.members)}
     drawn = measured.bootstrap
     hits_PS = np.column_stack([np.mean(of_seeds, axis=0) for of_seeds in hits])

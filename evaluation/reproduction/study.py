@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 
@@ -28,6 +29,7 @@ from evaluation.bootstrap import check_bootstrap
 from evaluation.pretrained import PretrainedEncoder
 from evaluation.reports import check_target
 from evaluation.reproduction.claims import claims_of
+from evaluation.reproduction.corpus_sizes import corpus_size_table
 from evaluation.reproduction.figures import Bootstrap, Measured
 from evaluation.reproduction.humans import human_relevance, judge_of
 from evaluation.reproduction.measures import StudyMeasures
@@ -215,8 +217,11 @@ def run_study(
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
     measured = Measured(questions, ranks, bootstrap)
     with shown("tables", None):
-        tables = [_table(plan, measured, dataset) for plan in plans]
+        counted = [(plan, _among(plan, questions, dataset)) for plan in plans]
+        tables = [build_table(plan, measured, among) for plan, among in counted]
         tables += _new_pairs(plans, measured)
+        by_size = corpus_size_table(counted, measured)
+        tables += [by_size] if by_size is not None else []
     with shown("pictures", None):
         histograms, curves, queries = measures.pictures(bootstrap)
     with shown("human relevance", None):
@@ -288,14 +293,15 @@ def _text_columns(dataset: Dataset) -> set[str]:
     return {name for table in ("pins", "products") if dataset.has(table) for name in dataset.columns(table)}
 
 
-def _table(plan: Plan, measured: Measured, dataset: Dataset) -> Table:
+def _among(plan: Plan, questions: QuestionSet, dataset: Dataset) -> dict[str, npt.NDArray[np.bool_]] | None:
+    """The pairs that count in a table, where these are not all."""
     if plan.key != "3":
-        return build_table(plan, measured)
+        return None
+    groups = questions.groups
+    if not dataset.has("pins"):
+        return {key: np.zeros(len(group.pairs.pair_queries), dtype=bool) for key, group in groups.items()}
     names = [name for name in ("id", "title", "description") if dataset.has_column("pins", name)]
-    pins = dataset.read("pins", names) if dataset.has("pins") else None
-    groups = measured.questions.groups
-    among = {key: np.zeros(len(group.pairs.pair_queries), dtype=bool) for key, group in groups.items()}
-    return build_table(plan, measured, among if pins is None else lacking_text(groups, pins))
+    return lacking_text(groups, dataset.read("pins", names))
 
 
 def _new_pairs(plans: Sequence[Plan], measured: Measured) -> list[Table]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from evaluation.recall import EvaluationPairs
 from evaluation.reproduction.claims import claims_of
+from evaluation.reproduction.corpus_sizes import corpus_size_table
 from evaluation.reproduction.figures import Bootstrap, Measured, question_cells
 from evaluation.reproduction.questions import PairGroup, Question, QuestionSet
 from evaluation.reproduction.results import Cell, Column, Difference, Estimate, Row, Table
@@ -149,3 +150,31 @@ def test_prefixes_are_compared_with_the_same_width() -> None:
         BASE: None, "matryoshka": BASE, f"{BASE}@64": None, "matryoshka@64": f"{BASE}@64", f"{BASE}@32": None,
         "matryoshka@32": f"{BASE}@32",
     }  # fmt: skip
+
+
+def test_differences_by_size_of_the_corpus() -> None:
+    """With two others beside the positive, one of them before it: a corpus of one has it in half of the draws."""
+    found = measured({"native-text": [[2, 1, 1, 1]], "captions": [[1, 1, 1, 1]]})
+    whole = question_cells(found, SAVE, {"captions": "native-text", "native-text": None})
+    assert whole["captions"].difference is not None
+    assert whole["captions"].difference.value == 0  # all are among the first ten
+    assert found.hits("native-text", "pin")[0].tolist() == [1, 1, 1, 1]
+    assert corpus_size_table([(plan_of("3", ()), None)], found) is None  # no corpus is larger than the smallest size
+
+
+def test_a_table_by_size_leaves_out_baselines_and_sizes_that_are_none() -> None:
+    ids = [str(number) for number in range(4_000)]
+    pairs = EvaluationPairs.make(["a", "b"], ["1", "2"], pa.array(ids))
+    group = PairGroup("pin", "pin", pairs, np.zeros(2, bool))
+    question = Question("pin/save", "save", "Pin", "pin", (np.ones(2, dtype=bool),))
+    ranks = {"native-text": [[21, 4000]], "captions": [[11, 4000]]}
+    of_systems = {name: [{"pin": np.array(seed, np.int32)} for seed in seeds] for name, seeds in ranks.items()}
+    found = Measured(QuestionSet({"pin": group}, {"pin/save": question}, None), of_systems, Bootstrap(20))
+    table = corpus_size_table([(plan_of("3", ()), None), (plan_of("2", ("random",)), None)], found)
+    assert table is not None
+    assert [column.key for column in table.columns] == ["1000", "3000", "all"]
+    (row,) = table.rows
+    assert row.label.startswith("Table 3, pin save")
+    differences = {key: cell.difference.value for key, cell in row.cells.items() if cell.difference is not None}
+    assert differences["all"] == 0  # neither is among the first ten of all
+    assert 0 <= differences["1000"] < differences["3000"]  # 5 of 20 and 15 of 20 are expected before it there
