@@ -15,6 +15,7 @@ import argparse
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,13 @@ def omnifeat(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "omnifeat.cli", *words], check=True)
 
 
-def with_vectors(published: Path, encoder: PretrainedEncoder, out: Path) -> None:
-    """The dataset again, its products with the untrained encoder's vectors of their text."""
+def with_vectors(
+    published: Path, encoder: PretrainedEncoder, out: Path, columns: Mapping[str, Sequence[str]] = FIELDS
+) -> None:
+    """The dataset again, its products with the untrained encoder's vectors of the text fields of each new column."""
     dataset = Dataset.open(published)
     products = dataset.read("products")
-    for name, fields in FIELDS.items():
+    for name, fields in columns.items():
         vectors = encoder.encode(entity_texts(products, fields))
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         products = products.append_column(name, column)

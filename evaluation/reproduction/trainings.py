@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,8 +127,11 @@ def _key(dataset: Dataset, config: EncoderConfig, settings: TrainSettings) -> st
 
 
 def _state(dataset: Dataset, table: str) -> list[list[object]]:
-    """Names and sizes of a table's files: enough to notice other data, and quick where it lies far away."""
-    return [[part.location.name, part.location.size()] for part in dataset.parts(table)]
+    """Names and sizes of a table's files: enough to notice other data, and quick where it lies far away.
+
+    Names without the folders above: a study goes on wherever its dataset was moved to, or however it was named.
+    """
+    return [[posixpath.basename(part.location.path), part.location.size()] for part in dataset.parts(table)]
 
 
 def _curve(losses: Sequence[dict[str, Any]]) -> list[CurvePoint]:

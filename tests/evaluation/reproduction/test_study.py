@@ -96,6 +96,10 @@ def test_a_study_from_end_to_end_that_was_killed(
 
     monkeypatch.setattr(trainings, "train", never)
     assert run_study(pairs, out, settings, command="omnifeat reproduce").tables == results.tables
+    # also where the dataset is named in another way, or was moved
+    (tmp_path / "elsewhere").symlink_to(Path(pairs.path).resolve(), target_is_directory=True)
+    moved = Dataset.open(tmp_path / "elsewhere")
+    assert run_study(moved, out, settings, command="omnifeat reproduce").tables == results.tables
     with pytest.raises(SettingError, match="was trained on other data or with other settings; give another folder"):
         run_study(pairs, out, dataclasses.replace(settings, steps=13), command="omnifeat reproduce")
 
