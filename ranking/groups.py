@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 
 from omnifeat.errors import DataError
 
-__all__ = ["MAX_GRADE", "MAX_ROWS_PER_QUERY", "Groups", "check_grades", "encode_queries", "group_rows"]
+__all__ = [
+    "MAX_GRADE",
+    "MAX_ROWS_PER_QUERY",
+    "Groups",
+    "check_grades",
+    "content_order",
+    "encode_queries",
+    "group_rows",
+]
 
 MAX_ROWS_PER_QUERY = 10_000  # LightGBM's own limit
 MAX_GRADE = 10_000  # a gain is kept for every grade up to the largest
@@ -73,7 +81,8 @@ def group_rows(
     codes: npt.NDArray[np.int64],
     distinct: npt.NDArray[Any],
     values: npt.NDArray[np.float64],
-    grades: npt.NDArray[np.int64],
+    grades: npt.NDArray[Any],
+    *more: npt.NDArray[Any],
 ) -> Groups:
     """Gather rows by query; queries, and rows within one, are ordered by a hash of what they hold.
 
@@ -81,7 +90,8 @@ def group_rows(
     another order would give another model. Ordered by content, it does not matter how the input was ordered. A hash,
     and not the values themselves, so that no feature decides ties; columns of one value have no part in it.
 
-    `codes` int64 (n,), `values` float64 (n, features) in the order of features used for training, `grades` int64 (n,).
+    `codes` int64 (n,), `values` float64 (n, features) in the order of features used for training, `grades` (n,) and
+    `more` (positions, weights), each (n,), whole or decimal numbers.
 
     Raises
     ------
@@ -95,7 +105,7 @@ def group_rows(
             f"Query {distinct[largest]!r} has {sizes[largest]:,} rows and LightGBM takes {MAX_ROWS_PER_QUERY:,} "
             "at most; keep its positives and a sample of the rest."
         )
-    row_hashes = _row_hashes(values, grades)
+    row_hashes = _row_hashes(values, grades, *more)
     query_hashes = np.zeros(len(distinct), dtype=np.uint64)
     np.add.at(query_hashes, codes, row_hashes)  # a sum does not depend on the order of rows
     order = np.lexsort((row_hashes, codes, query_hashes[codes])).astype(np.int64)
@@ -107,12 +117,21 @@ def group_rows(
     return Groups(order, gathered)
 
 
-def _row_hashes(values: npt.NDArray[np.float64], grades: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """A stable hash of each row's varying features and grade, uint64 (n,)."""
-    hashes = _mixed(grades.astype(np.uint64))
-    for column in values.T:
-        canonical = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one zero
-        bits = np.ascontiguousarray(canonical).view(np.uint64)
+def content_order(values: npt.NDArray[np.float64], *more: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """An order of rows that depends on what they hold alone, int64 (n,): for models that know no queries.
+
+    `values` float64 (n, features) in the order of features used for training; `more` (labels, weights), each (n,).
+    """
+    return np.argsort(_row_hashes(values, *more), kind="stable").astype(np.int64)
+
+
+def _row_hashes(values: npt.NDArray[np.float64], *more: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """A stable hash of each row's `more` and varying features, uint64 (n,)."""
+    hashes = np.zeros(len(values), dtype=np.uint64)
+    for column in (*more, *values.T):
+        canonical = column.astype(np.float64) + 0.0  # one zero
+        canonical[np.isnan(canonical)] = np.nan  # one NaN
+        bits = canonical.view(np.uint64)
         if (bits != bits[0]).any():
             hashes = _mixed(hashes ^ bits)
     return hashes
