@@ -1,8 +1,8 @@
 """An index of embeddings for nearest neighbours: a hierarchical small-world graph (Malkov and Yashunin, 2018).
 
 Section 5.2 of the paper retrieves pins and products so, and section 5.3 product ads. The graph is faiss's; what
-it leaves to its callers is done here: ids, one order of entities, an exact score that decides ranks, places that stay empty, the
-fingerprint of the encoder, and files that are checked before faiss reads them.
+it leaves to its callers is done here: ids, one order of entities, an exact score that decides ranks, places that stay
+empty, the fingerprint of the encoder, and files that are checked before faiss reads them.
 
 Shape suffixes: Q queries, N entities, D dimensions.
 """

@@ -117,17 +117,15 @@ def test_no_empty_place_is_returned(graph: HnswIndex) -> None:
 
 
 def test_what_the_graph_does_not_find_is_searched_exactly() -> None:
-    # the links of two far groups do not meet: half the entities cannot be reached from the entry point
-    rng = np.random.default_rng(0)
-    vectors = np.concatenate(
-        [rng.normal(size=(300, 4)) * 0.01 + [1, 0, 0, 0], rng.normal(size=(300, 4)) * 0.01 - [1, 0, 0, 0]]
-    )
-    vectors = vectors.astype(np.float32)
+    # two links each and many equal vectors: the graph falls apart, and most entities cannot be reached
+    vectors = np.repeat(clustered(6), 100, axis=0)
     index = HnswIndex.build(names(600), vectors, settings=HnswSettings(exact_below=0, neighbours=2, breadth=4))
     _, rows = index.graph.search(index.vectors[:50], 500, params=_breadth(500))
     assert (rows < 0).any()
     hits = index.search(vectors[:50], 500)
     assert np.bincount(hits.query_rows).tolist() == [500] * 50
+    expected = nearest(index.vectors[:50], index.vectors, 500)
+    np.testing.assert_array_equal(hits.scores, expected.scores)
 
 
 def _breadth(count: int) -> object:
