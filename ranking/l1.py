@@ -6,7 +6,6 @@ grades are places in L2's own order.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from omnifeat.errors import DataError, SettingError
 from ranking.base import TrainingFeatures
 from ranking.features import FeatureManifest
-from ranking.forest import Forest, read_forest
+from ranking.forest import read_forest
 from ranking.groups import check_grades, encode_queries, to_numpy
 from ranking.ranker import LambdaRanker, evaluation_given
 
@@ -195,11 +194,9 @@ class L1Ranker(LambdaRanker):
 
     def _use(self, texts: Mapping[str, str], manifest: FeatureManifest, fingerprint: str | None) -> None:
         super()._use(texts, manifest, fingerprint)
-        self.__dict__.pop("_forest", None)
-
-    @cached_property
-    def _forest(self) -> Forest | None:
-        return read_forest(self.boosters_[""].model_to_string(num_iteration=-1))
+        # Of another objective (by `lightgbm_parameters`) a prediction may be more than the sum of leaves.
+        ranks = "\nobjective=lambdarank" in texts[""] or "\nobjective=rank_xendcg" in texts[""]
+        self._forest = read_forest(texts[""]) if ranks else None
 
     def _costs(self, names: Sequence[str]) -> FloatArray:
         given = dict(self.feature_costs or {})
