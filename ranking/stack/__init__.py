@@ -4,7 +4,7 @@ from ranking.stack.blending import BestFirst, EngagementTimesRelevance, EveryNth
 from ranking.stack.features import ColumnsOf, Cosine, EntityColumns, Joined, Lexical
 from ranking.stack.parts import Blender, Candidates, Catalogue, FeatureSource, Retriever, Scorer
 from ranking.stack.results import Result, SearchResults
-from ranking.stack.retrievers import EmbeddingRetriever, Remembered, TokenRetriever
+from ranking.stack.retrievers import EmbeddingRetriever, IndexRetriever, Remembered, TokenRetriever
 from ranking.stack.stack import FirstStage, SearchStack, SecondStage, measure_latency
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "EveryNth",
     "FeatureSource",
     "FirstStage",
+    "IndexRetriever",
     "Joined",
     "Lexical",
     "Remembered",

@@ -10,45 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from omnifeat.data.schema import ENTITY_TYPES
 from omnifeat.errors import DataError, SettingError
 from omnifeat.retrieval.lexical import LexicalScorer
 from ranking.features import FINGERPRINT_KEY
-from ranking.stack.parts import Catalogue, FeatureSource, IntArray
+from ranking.stack.parts import Catalogue, FeatureSource
 
-__all__ = ["ColumnsOf", "Cosine", "EntityColumns", "Joined", "Lexical", "catalogue_rows"]
+__all__ = ["ColumnsOf", "Cosine", "EntityColumns", "Joined", "Lexical"]
 
 Float32 = npt.NDArray[np.float32]
-
-
-def catalogue_rows(catalogue: Catalogue, pairs: pa.Table) -> IntArray:
-    """The catalogue's row of each pair's entity, int64 (n,).
-
-    Raises
-    ------
-    DataError
-        If a pair's entity is not in the catalogue.
-    """
-    ids = pairs["entity_id"].combine_chunks()
-    kinds = pc.index_in(pairs["entity_type"].combine_chunks(), pa.array(ENTITY_TYPES))
-    found = np.full(len(ids), -1, np.int64)
-    for kind in np.unique(catalogue.kinds):
-        rows = np.flatnonzero(catalogue.kinds == kind)
-        of_kind = pc.fill_null(pc.equal(kinds, int(kind)), False).to_numpy(zero_copy_only=False)
-        # rows of one kind lie together, so that the look-up table is a view of the ids
-        known = catalogue.ids.slice(rows[0], len(rows)) if rows[-1] - rows[0] == len(rows) - 1 else None
-        known = catalogue.ids.take(pa.array(rows)) if known is None else known
-        place = pc.fill_null(pc.index_in(ids.filter(pa.array(of_kind)), known), -1).to_numpy()
-        found[of_kind] = np.where(place >= 0, rows[place], -1)
-    if (found < 0).any():
-        row = int(np.argmin(found))
-        raise DataError(
-            f"the catalogue has no {pairs['entity_type'][row].as_py()} '{ids[row].as_py()}' of row {row}; "
-            "give pairs of the dataset that the stack was made of"
-        )
-    return found
 
 
 class Joined:
@@ -125,7 +95,7 @@ class Cosine:
         queries = pairs["query"].combine_chunks().dictionary_encode()
         vectors_QD = self._encode(queries.dictionary.to_pylist()) if len(pairs) else np.zeros((0, 1), np.float32)
         place = queries.indices.to_numpy()
-        rows = catalogue_rows(self._catalogue, pairs)
+        rows = self._catalogue.find(pairs)
         cosines = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), 65_536):  # copies of the vectors are made for each block
             block = slice(start, start + 65_536)
@@ -144,7 +114,7 @@ class Lexical:
         self._catalogue, self._scorers = catalogue, dict(scorers)
 
     def compute(self, pairs: pa.Table) -> pa.Table:
-        rows = catalogue_rows(self._catalogue, pairs)
+        rows = self._catalogue.find(pairs)
         queries = pairs["query"].to_pylist()
         return pa.table({name: pa.array(one.pair_scores(queries, rows)) for name, one in self._scorers.items()})
 
@@ -160,5 +130,5 @@ class EntityColumns:
         self._columns = {name: np.asarray(values, np.float32) for name, values in columns.items()}
 
     def compute(self, pairs: pa.Table) -> pa.Table:
-        rows = catalogue_rows(self._catalogue, pairs)
+        rows = self._catalogue.find(pairs)
         return pa.table({name: pa.array(values[rows], from_pandas=True) for name, values in self._columns.items()})

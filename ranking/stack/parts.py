@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES, ENTITY_TYPES
@@ -69,6 +70,33 @@ class Catalogue:
     def types(self, rows: IntArray) -> pa.Array:
         """The entity type of each row."""
         return pa.array(ENTITY_TYPES).take(pa.array(self.kinds[rows]))
+
+    def find(self, pairs: pa.Table) -> IntArray:
+        """Row of each entity of a table of `entity_id` and `entity_type`, int64 (n,).
+
+        Raises
+        ------
+        DataError
+            If one is not in the catalogue.
+        """
+        ids = pairs["entity_id"].combine_chunks()
+        kinds = pc.index_in(pairs["entity_type"].combine_chunks(), pa.array(ENTITY_TYPES))
+        found = np.full(len(ids), ABSENT, np.int64)
+        for kind in np.unique(self.kinds):
+            rows = np.flatnonzero(self.kinds == kind)
+            of_kind = pc.fill_null(pc.equal(kinds, int(kind)), False).to_numpy(zero_copy_only=False)
+            # rows of one kind mostly lie together, and then the look-up table is a view of the ids
+            together = rows[-1] - rows[0] == len(rows) - 1
+            known = self.ids.slice(rows[0], len(rows)) if together else self.ids.take(pa.array(rows))
+            place = pc.fill_null(pc.index_in(ids.filter(pa.array(of_kind)), known), ABSENT).to_numpy()
+            found[of_kind] = np.where(place >= 0, rows[place], ABSENT)
+        if (found < 0).any():
+            row = int(np.argmin(found))
+            raise DataError(
+                f"the catalogue has no {pairs['entity_type'][row].as_py()} '{ids[row].as_py()}' of row {row}; "
+                "give pairs of the dataset that the stack was made of"
+            )
+        return found
 
 
 @dataclass(frozen=True)

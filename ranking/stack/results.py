@@ -31,7 +31,7 @@ class Result:
     retrieved
         Retriever -> rank and score, of those that found it.
     l1_rank, l1_score
-        Among the query's candidates of its type.
+        Among the query's candidates of its type; 0 and NaN where the stack has no L1.
     l2_rank, l2_score
         Among the query's candidates of its type that L1 kept, by utility.
     relevance
@@ -55,10 +55,11 @@ class Result:
     def explain(self) -> str:
         """The same as a line of text."""
         found = ", ".join(f"{name} rank {rank} ({score:.3f})" for name, (rank, score) in self.retrieved.items())
+        light = "" if self.l1_rank == 0 else f"; L1 rank {self.l1_rank} ({self.l1_score:.3f})"
         relevance = "" if np.isnan(self.relevance) else f"; relevance {self.relevance:.2f}"
         return (
-            f"{self.place}. {self.entity_type} {self.entity_id}: {found}; L1 rank {self.l1_rank} ({self.l1_score:.3f})"
-            f"{relevance}; L2 rank {self.l2_rank} of the {self.entity_type}s ({self.l2_score:.3f}, utility "
+            f"{self.place}. {self.entity_type} {self.entity_id}: {found}{light}{relevance}; "
+            f"L2 rank {self.l2_rank} of the {self.entity_type}s ({self.l2_score:.3f}, utility "
             f"{self.utility:.3f})"
         )
 
@@ -143,7 +144,7 @@ class SearchResults:
             columns[f"{name}_rank"] = pa.array(self.retrieved_ranks[:, place], mask=~there)
             columns[f"{name}_score"] = pa.array(self.retrieved_scores[:, place], mask=~there)
         for name in ("l1_ranks", "l1_scores", "l2_ranks", "l2_scores"):
-            columns[name[:-1]] = pa.array(getattr(self, name))
+            columns[name[:-1]] = pa.array(getattr(self, name), from_pandas=True)
         columns["relevance"] = pa.array(self.relevance, from_pandas=True)
         columns["utility"] = pa.array(self.utilities)
         return pa.table(columns)

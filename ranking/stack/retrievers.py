@@ -1,4 +1,4 @@
-"""Retrieval by tokens and by embeddings, exact, and results that are kept between stacks.
+"""Retrieval by tokens and by embeddings, exact or from an index, and results that are kept between stacks.
 
 Shape suffixes: N entities of a retriever, Q queries, B queries of a block, K candidates, D width.
 """
@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from omnifeat.errors import SettingError
+from omnifeat.errors import DataError, SettingError
+from omnifeat.retrieval.hnsw import HnswIndex
 from omnifeat.retrieval.lexical import LexicalScorer
-from ranking.stack.parts import ABSENT, Candidates, IntArray, Retriever
+from ranking.stack.parts import ABSENT, Candidates, Catalogue, IntArray, Retriever
 
-__all__ = ["EmbeddingRetriever", "Remembered", "TokenRetriever"]
+__all__ = ["EmbeddingRetriever", "IndexRetriever", "Remembered", "TokenRetriever"]
 
 Float32 = npt.NDArray[np.float32]
 
@@ -93,6 +95,58 @@ class EmbeddingRetriever:
         size = max(1, _BLOCK_BYTES // max(1, 4 * len(self._rows)))
         for start in range(0, len(queries), size):
             _best(vectors_QD[start : start + size] @ self._vectors_ND.T, self._rows, start, found, positive=False)
+        return found
+
+
+class IndexRetriever:
+    """Retrieval from a graph of embeddings (HNSW, section 5), or exactly where the index has none.
+
+    Parameters
+    ----------
+    name
+        As a trace names it.
+    encode_queries
+        Unit vectors float32 (Q, D) of query texts, of the index's encoder.
+    index
+        Entities with ids and types.
+    catalogue
+        Holds all entities of the index.
+    k
+        Candidates of a query, at most.
+
+    Raises
+    ------
+    SettingError
+        If `k` is below one.
+    DataError
+        If an entity of the index is not in the catalogue, or the index does not say its types.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encode_queries: Callable[[Sequence[str]], Float32],
+        index: HnswIndex,
+        catalogue: Catalogue,
+        k: int,
+    ) -> None:
+        _check(name, k, 0, 0)
+        if index.types is None:
+            raise DataError(
+                f"the index of retriever '{name}' does not say which entities are pins; build it with types"
+            )
+        self.name = name
+        pairs = pa.table({"entity_id": index.ids.cast(pa.string()), "entity_type": index.types.cast(pa.string())})
+        self._rows = catalogue.find(pairs)
+        self._encode, self._index, self._k = encode_queries, index, k
+
+    def retrieve(self, queries: Sequence[str]) -> Candidates:
+        """The nearest entities that the index finds, by (-cosine, id)."""
+        found = _empty(len(queries), self._k)
+        if len(queries):
+            hits = self._index.search(self._encode(queries), self._k)
+            found.rows[hits.query_rows, hits.ranks - 1] = self._rows[hits.rows]
+            found.scores[hits.query_rows, hits.ranks - 1] = hits.scores
         return found
 
 

@@ -82,7 +82,7 @@ class SearchStack:
     retrievers
         Find candidates, with distinct names. What several find is one candidate.
     l1, l2
-        The two stages of scoring.
+        The two stages of scoring; without an L1, L2 scores every candidate.
     blender
         Makes one list of pins and products.
     depth
@@ -96,7 +96,7 @@ class SearchStack:
 
     catalogue: Catalogue
     retrievers: tuple[Retriever, ...]
-    l1: FirstStage
+    l1: FirstStage | None
     l2: SecondStage
     blender: Blender = field(default_factory=EveryNth)
     depth: int = 24
@@ -107,8 +107,9 @@ class SearchStack:
             raise SettingError("a search stack needs at least one retriever")
         if len(set(names)) < len(names):
             raise SettingError(f"each retriever needs a name of its own, got {', '.join(names)}")
-        if self.depth < 1 or self.l1.keep < 1:
-            raise SettingError(f"L1 must keep 1 candidate or more and a list hold 1; got {self.l1.keep}, {self.depth}")
+        keep = 1 if self.l1 is None else self.l1.keep
+        if self.depth < 1 or keep < 1:
+            raise SettingError(f"L1 must keep 1 candidate or more and a list hold 1; got {keep} and {self.depth}")
 
     def with_retriever(self, retriever: Retriever) -> "SearchStack":
         """The same stack with this retriever in the place of the one of its name.
@@ -172,11 +173,13 @@ class SearchStack:
         pool = self._retrieve(queries)
         found = np.bincount(pool.query, minlength=len(queries)).astype(np.int64)
         clock.lap("retrieval")
-        l1_scores = self._predict(self.l1.scorer, self.l1.features, pool, queries)
-        order, rank = self._ranked(pool, l1_scores)
-        kept = order[rank < self.l1.keep]
-        l1_rank = rank[rank < self.l1.keep]
-        pool, l1_scores = pool.take(kept), l1_scores[kept]
+        l1_scores, l1_rank = np.full(len(pool.row), np.nan), np.full(len(pool.row), -1)
+        if self.l1 is not None:
+            l1_scores = self._predict(self.l1.scorer, self.l1.features, pool, queries)
+            order, rank = self._ranked(pool, l1_scores)
+            kept = order[rank < self.l1.keep]
+            l1_rank = rank[rank < self.l1.keep]
+            pool, l1_scores = pool.take(kept), l1_scores[kept]
         clock.lap("l1")
         l2_scores, relevance = self._second(pool, queries)
         utilities = self.l2.utility.combine(l2_scores, relevance)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnifeat.errors import DataError, SettingError
+from omnifeat.retrieval.hnsw import HnswIndex
 from omnifeat.retrieval.lexical import BM25Scorer
 from ranking.stack import (
     BestFirst,
@@ -22,6 +23,7 @@ from ranking.stack import (
     EntityColumns,
     EveryNth,
     FirstStage,
+    IndexRetriever,
     Joined,
     Lexical,
     Remembered,
@@ -234,6 +236,28 @@ def test_kept_results_are_asked_for_once() -> None:
 def test_equal_scores_go_by_row() -> None:
     retriever = EmbeddingRetriever("near", encode, np.ones((6, 2), np.float32), np.arange(6)[::-1].copy(), 3)
     assert retriever.retrieve(["red"]).rows.tolist() == [[0, 1, 2]]
+
+
+def test_an_index_finds_what_exact_search_finds() -> None:
+    types = CATALOGUE.types(np.arange(6))
+    index = HnswIndex.build(CATALOGUE.ids, VECTORS, types=types)
+    exact = EmbeddingRetriever("near", encode, VECTORS, np.arange(6), 4).retrieve(["red", "shoe"])
+    found = IndexRetriever("near", encode, index, CATALOGUE, 4).retrieve(["red", "shoe"])
+    for query in range(2):  # equal cosines stand in the order of ids there, of rows here
+        np.testing.assert_allclose(found.scores[query], exact.scores[query], atol=1e-6)
+        assert set(found.rows[query].tolist()) == set(exact.rows[query].tolist())
+    with pytest.raises(DataError, match="does not say which entities are pins"):
+        IndexRetriever("near", encode, HnswIndex.build(pa.array(["a"]), VECTORS[:1]), CATALOGUE, 4)
+
+
+def test_without_an_l1_every_candidate_is_scored() -> None:
+    results = make(l1=None, depth=10).search("red")
+    assert [one.l1_rank for one in results] == [0] * len(results)
+    assert {(one.entity_type, one.entity_id) for one in results} == {
+        ("pin", "a"), ("pin", "c"), ("product", "a"), ("product", "e"),
+    }  # fmt: skip
+    assert "L1" not in results[0].explain()
+    assert make(l1=None).search_many(["red"]).table()["l1_score"].null_count == 4
 
 
 def test_features_of_the_catalogue() -> None:
