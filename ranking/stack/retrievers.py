@@ -154,19 +154,19 @@ class Remembered:
     """A retriever whose results are kept, query by query: for stacks that differ elsewhere."""
 
     def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
+        self.retriever = retriever
         self._kept: dict[str, tuple[IntArray, Float32]] = {}
 
     @property
     def name(self) -> str:
         """The retriever's own."""
-        return self._retriever.name
+        return self.retriever.name
 
     def retrieve(self, queries: Sequence[str]) -> Candidates:
         """What the retriever finds; it is asked only for queries that were not asked before."""
         new = [query for query in dict.fromkeys(queries) if query not in self._kept]
         if new:
-            found = self._retriever.retrieve(new)
+            found = self.retriever.retrieve(new)
             self._kept |= {query: (found.rows[row], found.scores[row]) for row, query in enumerate(new)}
         kept = [self._kept[query] for query in queries]
         if not kept:

@@ -41,7 +41,9 @@ class SecondStage:
     scorer
         Scores them.
     relevance
-        Predicts the expected grade from the same features; null leaves relevance out.
+        Predicts the expected grade; null leaves relevance out.
+    relevance_features
+        Features of the relevance model, where they are others than the scorer's.
     relevance_as_feature
         Whether the scorer sees the expected grade, as the column `relevance`.
     utility
@@ -51,6 +53,7 @@ class SecondStage:
     features: FeatureSource
     scorer: Scorer
     relevance: Scorer | None = None
+    relevance_features: FeatureSource | None = None
     relevance_as_feature: bool = True
     utility: Utility = field(default_factory=WeightedSum)
 
@@ -168,6 +171,33 @@ class SearchStack:
             **together,
         )
 
+    def score_all(self, queries: Sequence[str], batch_size: int = 256) -> tuple[pa.Table, FloatArray]:
+        """Every candidate of every query with its utility by L2, as L1 is to keep up with; no L1, no blending.
+
+        Returns
+        -------
+        pairs
+            `query`, `entity_id`, `entity_type` of n candidates, query by query.
+        utilities
+            float64 (n,); what must not be shown is below all that may be.
+
+        Raises
+        ------
+        DataError
+            If the retrievers find nothing at all, or as in `search_many`.
+        """
+        tables, utilities = [], []
+        for start in range(0, len(queries), batch_size):
+            part = list(queries[start : start + batch_size])
+            pool = self._retrieve(part)
+            found = self.l2.utility.combine(*self._second(pool, part))
+            allowed = found[~np.isneginf(found)]
+            tables.append(self._pairs(pool, part))
+            utilities.append(np.where(np.isneginf(found), allowed.min(initial=0.0) - 1, found))
+        if not any(table.num_rows for table in tables):
+            raise DataError(f"the retrievers find no candidate for any of {len(queries)} queries")
+        return pa.concat_tables(tables), np.concatenate(utilities)
+
     def _batch(self, queries: list[str]) -> SearchResults:
         clock = _Clock()
         pool = self._retrieve(queries)
@@ -247,9 +277,12 @@ class SearchStack:
         relevance = np.full(number, np.nan)
         if not number:
             return np.zeros(0), relevance
-        features = self.l2.features.compute(self._pairs(pool, queries))
+        pairs = self._pairs(pool, queries)
+        features = self.l2.features.compute(pairs)
         if self.l2.relevance is not None:
-            relevance = _scores(self.l2.relevance, features, number)
+            own = self.l2.relevance_features
+            judged = features if own is None or own is self.l2.features else own.compute(pairs)
+            relevance = _scores(self.l2.relevance, judged, number)
             if self.l2.relevance_as_feature:
                 features = features.append_column(RELEVANCE_FEATURE, pa.array(relevance))
         return _scores(self.l2.scorer, features, number), relevance
