@@ -73,7 +73,7 @@ def looks(position: npt.NDArray[np.integer], exponent: float) -> FloatArray:
 
 
 def reranked(request: IntArray, scores: FloatArray) -> IntArray:
-    """Positions (n,), from 1, that a ranking by falling score gives the rows of each request; equals keep their order."""
+    """Positions (n,), from 1, by falling score within each request; equals keep their order."""
     order = np.lexsort((-scores, request))
     ordered = request[order]
     positions = np.empty(len(request), np.int64)
@@ -128,8 +128,8 @@ def estimate_exponent(pair: IntArray, position: IntArray, acted: npt.NDArray[np.
     """The exponent of the looks, from pairs that the log shows at several positions.
 
     Given that a pair is acted on in one of its showings, the position of that showing tells only how the positions are
-    looked at: showing j has the probability looks(p_j) over the sum of looks of the pair's showings. The exponent of the
-    highest conditional likelihood is found by bounded search.
+    looked at: showing j has the probability looks(p_j) over the sum of looks of the pair's showings. The exponent of
+    the highest conditional likelihood is found by bounded search.
 
     Parameters
     ----------
@@ -175,4 +175,4 @@ def _weights(logged: LoggedRows, new_position: IntArray, exponent: float, clip: 
 
 
 def _per_request(logged: LoggedRows, values: FloatArray) -> FloatArray:
-    return np.bincount(logged.request, weights=values, minlength=logged.requests)
+    return np.bincount(logged.request, weights=values, minlength=logged.requests).astype(np.float64)

@@ -1,8 +1,8 @@
 """Team-draft interleaving: two rankings on one page, and which of them people choose (beyond the paper).
 
 In each round a coin says which ranking picks first; each then puts its best entity that is not on the page yet. What
-people do with an entity is credited to the ranking that put it there. Two rankings that are the same share credit evenly
-in expectation. (Radlinski, Kurup and Joachims 2008.)
+people do with an entity is credited to the ranking that put it there. Two rankings that are the same share credit
+evenly in expectation. (Radlinski, Kurup and Joachims 2008.)
 
 Shape suffixes: B sessions, L length of a ranking, P places.
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,5 +126,5 @@ class Learner:
         chosen: npt.NDArray[np.object_] = known[np.sort(rng.permutation(len(known))[:number])]
         return [str(query) for query in chosen]
 
-    def _common(self) -> dict[str, int | None]:
+    def _common(self) -> dict[str, Any]:
         return {"seed": self._settings.seed, "threads": self._settings.threads}

@@ -1,13 +1,14 @@
 """What the sessions of each arm did, brought to figures with intervals over queries.
 
-A figure is a total over a total, such as fulfilled searches over searches. Whole queries are drawn with replacement, and
-every arm is measured on the same draws, so that differences and gains are paired.
+A figure is a total over a total, such as fulfilled searches over searches. Whole queries are drawn with
+replacement, and every arm is measured on the same draws, so that differences and gains are paired.
 
 Shapes: B sessions, P places, Q queries of the world, M arms.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -116,15 +117,15 @@ def compare(
         ratios = Ratios.make(sums, counts, resamples=resamples, level=level, seed=seed)
         column = names.index(control)
         differences = ratios.less(column)
-        gains = ratios.combined(lambda values, column=column: _relative(values, values[..., [column]]))
+        gains = ratios.combined(partial(_relative, column=column))
         parts = zip(names, ratios.intervals(), differences.intervals(), gains.intervals(), strict=True)
         for name, value, difference, gain in parts:
             found[name][figure] = Compared(value, difference, gain)
     return found
 
 
-def _relative(values: FloatArray, control: FloatArray) -> FloatArray:
-    control = np.broadcast_to(control, values.shape)
+def _relative(values: FloatArray, column: int) -> FloatArray:
+    control = np.broadcast_to(values[..., [column]], values.shape)
     return np.divide(values - control, control, out=np.full(values.shape, np.nan), where=control > 0)
 
 
@@ -138,4 +139,4 @@ def _any(done: npt.NDArray[np.int8], counting: npt.NDArray[np.bool_]) -> npt.NDA
 
 
 def _by_query(sessions: Sessions, values: npt.NDArray[np.generic], queries: int) -> FloatArray:
-    return np.bincount(sessions.query, weights=values.astype(np.float64), minlength=queries)
+    return np.bincount(sessions.query, weights=values.astype(np.float64), minlength=queries).astype(np.float64)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evaluation.ab.pages import Pages
 from evaluation.ab.settings import FULFILLING, AbSettings
@@ -80,7 +81,7 @@ def interleaved(people: Behaviour, sessions: Sessions, arm: Pages, control: Page
     queries = len(people.queries)
 
     def by_query(values: npt.NDArray[np.generic]) -> FloatArray:
-        return np.bincount(sessions.query, weights=values.astype(np.float64), minlength=queries)
+        return np.bincount(sessions.query, weights=values.astype(np.float64), minlength=queries).astype(np.float64)
 
     sums = np.column_stack([by_query(ours > theirs), by_query(ours)])
     counts = np.column_stack([by_query(ours != theirs), by_query(ours + theirs)])
@@ -156,7 +157,9 @@ def _judged(
     }
     size = int(query.max()) + 1
     sums, counts = (
-        np.column_stack([np.bincount(query, weights=part[which], minlength=size) for part in parts.values()])
+        np.column_stack([np.bincount(query, weights=part[which], minlength=size) for part in parts.values()]).astype(
+            np.float64
+        )
         for which in (0, 1)
     )
     ratios = Ratios.make(sums, counts, resamples=settings.resamples, level=settings.level, seed=settings.seed)
@@ -188,8 +191,6 @@ def _exponent(rows: pa.Table) -> float:
 
 
 def _joined(rows: pa.Table) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
-
     return pc.binary_join_element_wise(rows["query"], rows["entity_type"], rows["entity_id"], "\x1f")
 
 

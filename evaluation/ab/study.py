@@ -1,13 +1,12 @@
 """A simulated A/B test: the models of both encoders, the stacks of all arms, and the same searches in each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from evaluation.ab.arms import CONTROL, ads_arms, organic_arms
+from evaluation.ab.arms import CONTROL, ads_arms, advertised, organic_arms
 from evaluation.ab.embeddings import Embeddings
 from evaluation.ab.grading import first_of_type, grade_lists, mean_grades
 from evaluation.ab.measures import Compared, Totals, ad_totals, compare, organic_totals
@@ -19,7 +18,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.simulator.behaviour import Behaviour, Sessions
 from ranking.rank_features import RankFeatures
-from ranking.stack import Catalogue, SearchResults, SearchStack, measure_latency
+from ranking.stack import Catalogue, Remembered, SearchResults, SearchStack, measure_latency
 
 __all__ = ["AA_MOOD", "AA_SAME", "AbResult", "run_ab"]
 
@@ -138,6 +137,7 @@ def run_ab(
             counterfactual=counterfactual,
             sessions=len(sessions),
             queries=len(queries),
+            advertised=0 if organic else len(advertised(catalogue, settings)),
             candidates=float(found[CONTROL].candidates.mean()),
             latency=_latency(stacks[CONTROL], queries, settings),
             traces=tuple(f"{queries[often]}: {one.explain()}" for one in found[CONTROL].of(often)[:5]),
@@ -209,10 +209,6 @@ class _Arms:
 
 def _latency(stack: SearchStack, queries: list[str], settings: AbSettings) -> Mapping[str, Mapping[str, float]]:
     """Of queries that are retrieved anew, because what was retrieved is kept."""
-    from dataclasses import replace
-
-    from ranking.stack import Remembered
-
     fresh = tuple(one.retriever if isinstance(one, Remembered) else one for one in stack.retrievers)
     rng = np.random.default_rng([settings.seed, 13])
     chosen = rng.permutation(len(queries))[:_LATENCY_QUERIES]
