@@ -34,6 +34,8 @@ __all__ = ["CONTROL", "ads_arms", "advertised", "organic_arms"]
 CONTROL = "control"
 
 _TEXT_FIELDS = ("title", "description")  # what a token index holds
+_NAMED = {"reference": "the reference", "ours": "our encoder"}
+
 Report = Callable[[str], None]
 
 
@@ -53,7 +55,7 @@ def organic_arms(
     tokens = _tokens(dataset, catalogue, settings)
     second: dict[str, SecondStage] = {}
     for name, one in features.items():
-        progress(f"training L2 and the relevance model on features of the {name} encoder")
+        progress(f"training L2 and the relevance model with {_NAMED[name]}")
         second[name] = learner.l2(one.all, learner.relevance(one.all))
     bare = SearchStack(
         catalogue=catalogue,
@@ -66,7 +68,7 @@ def organic_arms(
     whole = replace(bare, retrievers=(*tokens, *near["ours"]), l2=second["ours"])
 
     def first(name: str, stack: SearchStack) -> FirstStage:
-        progress(f"training L1 on features of the {name} encoder")
+        progress(f"training L1 with {_NAMED[name]}")
         scorer = learner.l1(features[name].light, stack)
         return FirstStage(features=features[name].light, scorer=scorer, keep=settings.l1_keep)
 
@@ -107,7 +109,7 @@ def ads_arms(
     token = _token(dataset, "token ads", catalogue, "product", rows, k)
     models = {}
     for name, one in source.items():
-        progress(f"training the models of ads on features of the {name} encoder")
+        progress(f"training the models of ads with {_NAMED[name]}")
         models[name] = (learner.engagement(one), learner.relevance(one, ads=True))
 
     def stack(retrieval: str, engagement: str, relevance: str) -> SearchStack:

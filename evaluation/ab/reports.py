@@ -137,8 +137,8 @@ def ab_markdown(result: AbResult, settings: AbSettings, context: Mapping[str, st
     kind = settings.kind
     parts = [
         f"# {_TITLES[kind]}: simulated A/B on {context['dataset']}",
-        f"`{context['encoder']}` in the place of `{context['reference']}`, one place at a time. Gains are percent of the "
-        "control, which has the reference everywhere; those of the paper are of its own people and products.",
+        f"`{context['encoder']}` in the place of `{context['reference']}`, one place at a time. Gains are percent of "
+        "the control, which has the reference everywhere; those of the paper are of its own people and products.",
         markdown_table(*ab_rows(result, settings)),
         _null_text(result, settings),
         "## All figures",
@@ -152,10 +152,10 @@ def ab_markdown(result: AbResult, settings: AbSettings, context: Mapping[str, st
         ]
         parts += [
             "## Interleaving",
-            "Team-draft of each arm with the control on one page. `won` is the share of decided searches in which more "
-            "fulfilling actions went to what the arm had put there; `credit` is the arm's share of these actions less one "
-            "half. Half means a draw. Two rankings that share most of their results share most of the credit by chance, "
-            "so that these figures say who is better, not by how much.",
+            "Team-draft of each arm with the control on one page. `won` is the share of decided searches in which "
+            "more fulfilling actions went to what the arm had put there; `credit` is the arm's share of these actions "
+            "less one half. Half means a draw. Two rankings that share most of their results share most of the credit "
+            "by chance, so that these figures say who is better, not by how much.",
             markdown_table(["arm", "won, %", "credit, points", "decided"], rows),
         ]
     if result.counterfactual:
@@ -182,9 +182,9 @@ def _null_text(result: AbResult, settings: AbSettings) -> str:
     )  # fmt: skip
     covers = "leaves zero inside" if not other.difference.excludes_zero else "LEAVES ZERO OUT"
     return (
-        f"A/A: the control run anew with the same random numbers {told} ({same.difference.value * 100:+.2f} points). The "
-        f"control with other numbers of the same searches differs by {difference_cell(other.difference, 2)} points, which "
-        f"{covers}."
+        f"A/A: the control run anew with the same random numbers {told} ({same.difference.value * 100:+.2f} points). "
+        "The control with other numbers of the same searches differs by "
+        f"{difference_cell(other.difference, 2)} points, which {covers}."
     )
 
 
@@ -196,11 +196,11 @@ def _counterfactual_text(result: AbResult) -> list[str]:
     ]
     return [
         "## What the log alone says",
-        f"Fulfilling actions a request, if the pages of {result.requests:,} logged requests of the test part had the same "
-        "results in another order: `logged` as they were, `reference` and `encoder` by the L2 and relevance models of "
-        "each. The truth is by the world's law; the estimates see the log alone, with an exponent of the looks of "
-        f"{result.exponent:.3f} that the log of the training part tells. `naive` forgets that what stood high was looked "
-        "at more; weights are clipped at 2 in the last two.",
+        f"Fulfilling actions a request, if the pages of {result.requests:,} logged requests of the test part had the "
+        "same results in another order: `logged` as they were, `reference` and `encoder` by the L2 and relevance "
+        "models of each. The truth is by the world's law; the estimates see the log alone, with an exponent of the looks of "
+        f"{result.exponent:.3f} that the log of the training part tells. `naive` forgets that what stood high was "
+        "looked at more; weights are clipped at 2 in the last two.",
         markdown_table(["order", "truth", *names], rows),
     ]
 
@@ -222,19 +222,19 @@ def _method(result: AbResult, settings: AbSettings, context: Mapping[str, str]) 
             f"score and {settings.relevance_weight:g} times the expected grade; every "
             f"{settings.products_every}. place is a product's; a page has {settings.page}.",
             f"A search is fulfilled by a {', '.join(FULFILLING)}.",
-            f"Relevance is the mean grade (0 to 1) of the first {settings.graded} pins of a query's list by three of nine "
-            "raters of the world; a query weighs as its searches, which makes it the average over segments of queries "
-            "weighted by their share of the searches.",
+            f"Relevance is the mean grade (0 to 1) of the first {settings.graded} pins of a query's list by three of "
+            "nine raters of the world; a query weighs as its searches, which makes it the average over segments of "
+            "queries weighted by their share of the searches.",
         ]
     else:
         lines += [
-            f"{result.advertised:,} products are advertised ({settings.ad_share:.0%}, by a hash of the id); token-based "
-            f"and embedding retrieval ({settings.index}) find {settings.retrieved_products} of them each; ads are "
-            "ordered by probability of a good click times expected grade, and one below an expected grade of "
+            f"{result.advertised:,} products are advertised ({settings.ad_share:.0%}, by a hash of the id); "
+            f"token-based and embedding retrieval ({settings.index}) find {settings.retrieved_products} of them each; "
+            "ads are ordered by probability of a good click times expected grade, and one below an expected grade of "
             f"{settings.ad_least_grade:g} is not shown. Ads stand at places "
             f"{', '.join(map(str, settings.ad_places))}. There are no bids.",
-            f"gCTR is shown ads with a {', '.join(QUALITY)} over shown ads. An arm that shows fewer ads can raise it by "
-            "that alone: see good clicks a search.",
+            f"gCTR is shown ads with a {', '.join(QUALITY)} over shown ads. An arm that shows fewer ads can raise it "
+            "by that alone: see good clicks a search.",
         ]
     if settings.resamples:
         lines.append(
