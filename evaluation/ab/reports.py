@@ -198,9 +198,9 @@ def _counterfactual_text(result: AbResult) -> list[str]:
         "## What the log alone says",
         f"Fulfilling actions a request, if the pages of {result.requests:,} logged requests of the test part had the "
         "same results in another order: `logged` as they were, `reference` and `encoder` by the L2 and relevance "
-        "models of each. The truth is by the world's law; the estimates see the log alone, with an exponent of the looks of "
-        f"{result.exponent:.3f} that the log of the training part tells. `naive` forgets that what stood high was "
-        "looked at more; weights are clipped at 2 in the last two.",
+        "models of each. The truth is by the world's law; the estimates see the log alone, with an exponent of the "
+        f"looks of {result.exponent:.3f} that the log of the training part tells. `naive` forgets that what stood high "
+        "was looked at more; weights are clipped at 2 in the last two.",
         markdown_table(["order", "truth", *names], rows),
     ]
 

@@ -20,7 +20,7 @@ def run(monkeypatch: pytest.MonkeyPatch, encoders: dict[str, object]):
     def ab(data: Path, world: Path, out: Path, *more: object):
         arguments = [
             "evaluate", "ab", data, "--world", world, "--encoder", "ours", "--reference", "sage", "-o", out,
-            "--sessions", 400, "--rankers-from", "train", "--retrieved-pins", 30, "--retrieved-products", 15,
+            "--sessions", 300, "--rankers-from", "train", "--retrieved-pins", 30, "--retrieved-products", 15,
             "--l1-keep", 20, "--threads", 1, "--bootstrap", 50, *more,
         ]  # fmt: skip
         return CliRunner().invoke(app, [str(one) for one in arguments])
@@ -55,10 +55,6 @@ def test_organic(run, world: Path, tmp_path: Path) -> None:
     assert "finds no difference in any figure, as it must (+0.00 points)" in report
     assert "| Pin and product retrieval | " in report
     assert "| +4.10 |" in report
-    # the same seed and data: the same figures, but for the time it took
-    assert run(world, world, tmp_path / "again", "--json").exit_code == 0
-    again = json.loads((tmp_path / "again" / "ab.json").read_text())
-    assert {**again, "latency_ms": 0} == {**written, "latency_ms": 0}
 
 
 def test_ads(run, world: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The stack: what is retrieved, kept, ordered and blended, and the trace that tells it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -304,3 +306,32 @@ def test_what_is_wrong_is_named() -> None:
     replaced = stack.with_retriever(Fixed("near pins", np.zeros((1, 1), np.int64)))
     assert [type(one).__name__ for one in replaced.retrievers].count("Fixed") == 1
     assert replaced.l1 is stack.l1
+
+
+def test_the_pages_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "stack.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(block, "docs/stack.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("1. pin pin-b: tokens rank 2")
+
+
+def test_all_candidates_with_the_utility_that_l1_is_to_keep_up_with() -> None:
+    l2 = replace(
+        make().l2, relevance=Column("worth"), utility=EngagementTimesRelevance(least_grade=2.0), scorer=Column("worth")
+    )
+    pairs, utilities = make(l2=l2).score_all(["red", "blue"])
+    table = pairs.append_column("utility", pa.array(utilities)).to_pandas()
+    red = table[table["query"] == "red"].set_index(["entity_type", "entity_id"])["utility"]
+    # worths squared: pin c 4, product a 36, product e 25; pin a, of grade 1, must not be shown and stands below all
+    assert red.to_dict() == {("pin", "a"): -1.0, ("pin", "c"): 4.0, ("product", "a"): 36.0, ("product", "e"): 25.0}
+    with pytest.raises(DataError, match="find no candidate for any of 1 queries"):
+        make(retrievers=(Fixed("one", np.array([[-1, -1]])),)).score_all(["0"])
+
+
+def test_relevance_may_have_features_of_its_own() -> None:
+    own = EntityColumns(CATALOGUE, {"other": np.full(6, 2.0)})
+    judge = Column("other")
+    l2 = replace(make().l2, relevance=judge, relevance_features=own, relevance_as_feature=False)
+    results = make(l2=l2).search("red")
+    assert judge.saw == [["other"]]
+    assert {one.relevance for one in results} == {2.0}
