@@ -103,6 +103,15 @@ class RankFeatures:
         self._catalogue, self._counts, self._encoders = catalogue, counts, dict(encoders)
         self._query_languages = query_languages
         self._resources = resources
+        own = [index.lengths for name, index in catalogue.fields.items() if name not in EVIDENCE_FIELDS]
+        # with NaN behind the last row, where row -1 finds it: made once, for the catalogue is larger than a request
+        self._of_entity = {
+            "title_words": _padded(catalogue.fields["title"].lengths if "title" in catalogue.fields else None),
+            "text_words": _padded(np.sum(own, axis=0) if own else None),
+            "is_product": _padded(catalogue.is_product),
+            "price": _padded(catalogue.prices),
+            "language": _padded(catalogue.languages),
+        }
         self.columns: tuple[FeatureColumn, ...] = tuple(self._described(text_version))
         self.fingerprint = _joined_fingerprint({name: one.encoder.fingerprint for name, one in self._encoders.items()})
         metadata = {FINGERPRINT_KEY: self.fingerprint} if self.fingerprint else None
@@ -296,7 +305,7 @@ class RankFeatures:
             yield scores
         own_bits = _union([bits[name] for name in bits if name not in EVIDENCE_FIELDS], len(query_rows))
         any_bits = _union(list(bits.values()), len(query_rows))
-        share = np.float32(1) / np.maximum(_at(words.distinct, query_rows), np.float32(1)) + nothing
+        share: Float32 = np.reciprocal(np.maximum(_at(words.distinct, query_rows), np.float32(1))) + nothing
         yield bit_counts(own_bits) + nothing
         yield bit_counts(own_bits) * share
         if "title" in bits:
@@ -305,23 +314,14 @@ class RankFeatures:
             yield bit_counts(any_bits) * share
         yield _at(words.lengths, query_rows)
         yield _at(np.array([len(query) for query in queries], dtype=np.int32), query_rows)
-        if "title" in catalogue.fields:
-            yield _at(catalogue.fields["title"].lengths, entity_rows)
-        yield sum(
-            (
-                _at(index.lengths, entity_rows)
-                for name, index in catalogue.fields.items()
-                if name not in EVIDENCE_FIELDS
-            ),
-            start=np.zeros(len(entity_rows), dtype=np.float32),
-        )
-        yield _at(catalogue.is_product, entity_rows)
-        if catalogue.prices is not None:
-            yield _at(catalogue.prices, entity_rows)
-        if self._query_languages is not None and catalogue.languages is not None:
+        for name in ("title_words", "text_words", "is_product", "price"):
+            if (values := self._of_entity[name]) is not None:
+                yield values[entity_rows]
+        written_of = self._of_entity["language"]
+        if self._query_languages is not None and written_of is not None:
             keys, languages = self._query_languages
             of_query = np.append(languages, np.int32(-1))[keys.find(texts)]
-            spoken, written = _at(of_query, query_rows), _at(catalogue.languages, entity_rows)
+            spoken, written = _at(of_query, query_rows), written_of[entity_rows]
             known = (spoken >= 0) & (written >= 0)
             yield np.where(known, (spoken == written).astype(np.float32), np.float32(np.nan))
 
@@ -342,7 +342,8 @@ class RankFeatures:
         yield "query_characters", "characters of the normalised query"
         if "title" in fields:
             yield "title_words", "words of title"
-        yield "text_words", "words of the entity's own text"
+        if any(name not in EVIDENCE_FIELDS for name in fields):
+            yield "text_words", "words of the entity's own text"
         yield "is_product", "entity_type"
         if self._catalogue.prices is not None:
             yield "price", "price"
@@ -364,6 +365,10 @@ class RankFeatures:
 def _at(values: npt.NDArray[Any], rows: Int32) -> Float32:
     """Values at rows as float32 (P,), NaN at row -1."""
     return np.append(values.astype(np.float32), np.float32(np.nan))[rows]
+
+
+def _padded(values: npt.NDArray[Any] | None) -> Float32 | None:
+    return None if values is None else np.append(values.astype(np.float32), np.float32(np.nan))
 
 
 def _union(bits: Sequence[npt.NDArray[np.uint64]], size: int) -> npt.NDArray[np.uint64]:
