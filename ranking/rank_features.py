@@ -51,7 +51,7 @@ from ranking.encoder_columns import EncoderColumns, is_blank
 from ranking.features import FINGERPRINT_KEY
 from ranking.field_index import bit_counts
 
-__all__ = ["FeatureColumn", "RankFeatures"]
+__all__ = ["FeatureColumn", "RankFeatures", "named_encoders"]
 
 BATCH_ROWS = 65_536
 """Pairs computed at once; queries of one batch are encoded together."""
@@ -397,6 +397,29 @@ def _load_encoders(
         name: FrozenEncoder.from_pretrained(fspath(one), threads=threads) if isinstance(one, str | PathLike) else one
         for name, one in given.items()
     }
+
+
+def named_encoders(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """The encoder that was given by its place alone, and those given as NAME=PLACE.
+
+    Raises
+    ------
+    SettingError
+        Two have no name, or one name stands twice.
+    """
+    plain: str | None = None
+    named: dict[str, str] = {}
+    for item in given:
+        name, equals, place = item.partition("=")
+        if not equals:
+            if plain is not None:
+                raise SettingError(f"Of several encoders all but one need a name: give {item!r} as NAME={item}.")
+            plain = item
+        elif name in named:
+            raise SettingError(f"The encoder name {name!r} is given twice; give each its own.")
+        else:
+            named[name] = place
+    return plain, named
 
 
 def _joined_fingerprint(fingerprints: Mapping[str, str]) -> str | None:
