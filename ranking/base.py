@@ -236,7 +236,7 @@ class LightGBMModel(BaseEstimator):
         """Values of other rows (an evaluation set), float64 (n, features), in the columns of `training`."""
         features = read_features(X)
         check_same_encoder(features, training.fingerprint)
-        return training.manifest.align(features)[:, model_order(training.manifest)]
+        return _ordered(training.manifest.align(features), training.manifest)
 
     def _use(self, texts: Mapping[str, str], manifest: FeatureManifest, fingerprint: str | None) -> None:
         """Take over trained boosters in LightGBM's text form, so that a model scores alike before and after saving."""
@@ -258,7 +258,7 @@ class LightGBMModel(BaseEstimator):
         self._check_fitted()
         features = read_features(X)
         check_same_encoder(features, self.encoder_fingerprint_, encoder_fingerprint)
-        return self.manifest_.align(features)[:, self._columns()]
+        return _ordered(self.manifest_.align(features), self.manifest_)
 
     def _boosted(self, values: FloatArray, name: str = "", **more: Any) -> FloatArray:
         """What a booster predicts of values from `_values`, float64; `more` goes to LightGBM."""
@@ -321,6 +321,12 @@ def model_order(manifest: FeatureManifest) -> npt.NDArray[np.int64]:
     """Places, in the manifest, of the features in the order that boosters learn them: by name."""
     names = manifest.names
     return np.argsort(np.array(names)) if manifest.named else np.arange(len(names))
+
+
+def _ordered(values: FloatArray, manifest: FeatureManifest) -> FloatArray:
+    """Values in the manifest's order, brought into the model's; not copied where the two are one."""
+    columns = model_order(manifest)
+    return values if (columns == np.arange(len(columns))).all() else values[:, columns]
 
 
 def check_same_encoder(features: Features, *fingerprints: str | None) -> None:

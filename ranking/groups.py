@@ -16,9 +16,12 @@ __all__ = [
     "MAX_ROWS_PER_QUERY",
     "Groups",
     "check_grades",
+    "check_positions",
     "content_order",
+    "dense_codes",
     "encode_queries",
     "group_rows",
+    "to_numpy",
 ]
 
 MAX_ROWS_PER_QUERY = 10_000  # LightGBM's own limit
@@ -41,7 +44,7 @@ def check_grades(labels: Any, rows: int, what: str = "label") -> npt.NDArray[np.
     DataError
         Another number of labels than rows; a grade that is missing, no whole number, negative or above 10,000.
     """
-    raw = np.asarray(_to_numpy(labels))
+    raw = np.asarray(to_numpy(labels))
     if raw.ndim != 1 or len(raw) != rows:
         raise DataError(f"There must be one {what} for each of the {rows} rows; got shape {raw.shape} instead.")
     try:
@@ -66,7 +69,7 @@ def encode_queries(query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], np
     DataError
         Another number of query ids than rows, or a query id that is null.
     """
-    ids = _to_numpy(query_ids)
+    ids = to_numpy(query_ids)
     if ids.ndim != 1 or len(ids) != rows:
         raise DataError(f"There must be one query id for each of the {rows} rows; got shape {ids.shape} instead.")
     missing = pd.isna(ids)
@@ -75,6 +78,19 @@ def encode_queries(query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], np
     kinds = {type(value) for value in ids.tolist()}
     codes, distinct = pd.factorize(ids, sort=len(kinds) == 1)
     return codes.astype(np.int64), np.asarray(distinct)
+
+
+def check_positions(positions: Any, rows: int) -> npt.NDArray[np.int64] | None:
+    """Positions as int64 (rows,), or None where none are given; raises `DataError` for one that is none."""
+    return None if positions is None else check_grades(positions, rows, "position")
+
+
+def dense_codes(
+    codes: npt.NDArray[np.int64], queries: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Codes without gaps and the queries that they mean, where some queries have no row left."""
+    kept, dense = np.unique(codes, return_inverse=True)
+    return dense.astype(np.int64), queries[kept]
 
 
 def group_rows(
@@ -145,7 +161,7 @@ def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-def _to_numpy(data: Any) -> npt.NDArray[Any]:
+def to_numpy(data: Any) -> npt.NDArray[Any]:
     """Labels or ids of any library as a NumPy array; text as objects."""
     if isinstance(data, pa.Array | pa.ChunkedArray):
         if pa.types.is_dictionary(data.type):

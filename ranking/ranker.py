@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from omnifeat.errors import DataError, SettingError
-from ranking.base import LightGBMModel, Rows, TrainingFeatures, train_booster
-from ranking.groups import check_grades, encode_queries, group_rows
+from ranking.base import LightGBMModel, Rows, TrainingFeatures, held_out_queries, train_booster
+from ranking.groups import check_grades, check_positions, dense_codes, encode_queries, group_rows, to_numpy
 
-__all__ = ["LambdaRanker"]
+__all__ = ["LambdaRanker", "evaluation_given"]
 
 _DEFAULT_GAIN_GRADES = 31  # LightGBM has gains 2^grade - 1 for grades 0 to 30
 
@@ -37,6 +37,11 @@ class LambdaRanker(LightGBMModel):
         Pairs of which neither candidate stands above this rank are left out of the loss.
     early_stopping_rounds : int
         Trees without a better NDCG after which training stops, when there is an evaluation set.
+    validation_fraction : float or None
+        Share of the queries of `fit`, chosen by a hash of their text and the seed, that early stopping watches and
+        training leaves out, where `fit` is given no evaluation set.
+    position_bias_regularization : float
+        L2 penalty on what LightGBM learns of positions, when `fit` is given positions.
     label_gain : sequence of float or None
         Gain of grade 0, 1, 2, ...; None takes 2^grade - 1, or the grade itself where a grade is above 30, as the
         exponential would leave weight to the highest grades only.
@@ -93,6 +98,8 @@ class LambdaRanker(LightGBMModel):
         eval_at: int = 10,
         truncation_level: int = 30,
         early_stopping_rounds: int = 30,
+        validation_fraction: float | None = None,
+        position_bias_regularization: float = 0.0,
         label_gain: Sequence[float] | None = None,
         monotonic_cst: Mapping[str, int] | None = None,
         seed: int = 0,
@@ -109,6 +116,8 @@ class LambdaRanker(LightGBMModel):
         self.eval_at = eval_at
         self.truncation_level = truncation_level
         self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.position_bias_regularization = position_bias_regularization
         self.label_gain = label_gain
         self.monotonic_cst = monotonic_cst
         self.seed = seed
@@ -122,6 +131,8 @@ class LambdaRanker(LightGBMModel):
         y: Any,
         *,
         query_ids: Any,
+        positions: Any = None,
+        split_ids: Any = None,
         eval_X: Any = None,
         eval_y: Any = None,
         eval_query_ids: Any = None,
@@ -136,6 +147,12 @@ class LambdaRanker(LightGBMModel):
             Grades, higher for better.
         query_ids : (n,)
             The query of each row, text or number.
+        positions : (n,) whole numbers from 0, or None
+            Where each row was shown when its grade came about. LightGBM then learns how much a position helps beside
+            the trees (`position` of its data sets), and scores are free of it. Not a feature.
+        split_ids : (n,) or None
+            What `validation_fraction` hashes instead of `query_ids`: the query's text, where `query_ids` are requests
+            of which several have the same query.
         eval_X, eval_y, eval_query_ids
             The same for the queries that early stopping watches; all three or none.
 
@@ -150,32 +167,73 @@ class LambdaRanker(LightGBMModel):
             The features are of another encoder than `encoder_fingerprint`, or than those of the evaluation set.
         """
         self._check_common_settings(("eval_at", "truncation_level"))
-        given = [part is not None for part in (eval_X, eval_y, eval_query_ids)]
-        if any(given) and not all(given):
-            raise SettingError("An evaluation set needs eval_X, eval_y and eval_query_ids; give all three or none.")
-
         training = self._training_features(X)
+        grades = check_grades(y, len(training.values))
+        evaluation = evaluation_given(eval_X, eval_y, eval_query_ids)
+        eval_grades = check_grades(eval_y, len(to_numpy(eval_y)), "evaluation label") if evaluation else None
+        return self._fit_grades(
+            training, grades, self.label_gain, query_ids, positions, split_ids, eval_X, eval_grades, eval_query_ids
+        )
+
+    def _fit_grades(
+        self,
+        training: TrainingFeatures,
+        grades: npt.NDArray[np.int64],
+        label_gain: Sequence[float] | None,
+        query_ids: Any,
+        positions: Any,
+        split_ids: Any,
+        eval_X: Any,
+        eval_grades: npt.NDArray[np.int64] | None,
+        eval_query_ids: Any,
+    ) -> Self:
+        """What `fit` does once rows have grades and grades have gains."""
         values = training.values
-        grades = check_grades(y, len(values))
         codes, queries = encode_queries(query_ids, len(values))
+        places = check_positions(positions, len(values))
         positive = np.bincount(codes, weights=grades > 0, minlength=len(queries)) > 0
+        self.queries_ = len(queries)
+        self.queries_without_positive_ = int((~positive).sum())
+        self.eval_queries_without_positive_: int | None = None
+        largest = int(grades.max())
+        evaluation: Rows | None = None
+        kept = np.ones(len(values), dtype=np.bool_)
+        if eval_grades is not None:
+            eval_values = self._further_features(training, eval_X)
+            if len(eval_values) != len(eval_grades):
+                raise DataError(
+                    f"There must be one evaluation label for each of the {len(eval_values)} rows; "
+                    f"got {len(eval_grades)} instead."
+                )
+            eval_codes, eval_queries = encode_queries(eval_query_ids, len(eval_values))
+            evaluation = self._evaluation_rows(eval_values, eval_grades, eval_codes, eval_queries)
+            largest = max(largest, int(eval_grades.max()))
+        elif self.validation_fraction is not None:
+            split = (codes, queries) if split_ids is None else encode_queries(split_ids, len(values))
+            kept = ~held_out_queries(*split, self.validation_fraction, self.seed)
+            evaluation = self._evaluation_rows(values[~kept], grades[~kept], *dense_codes(codes[~kept], queries))
+            if split_ids is not None and len(np.intersect1d(codes[kept], codes[~kept])):
+                raise DataError("Rows of one query have different split ids, so that it would stand on both sides.")
+        if not kept.all():
+            values, grades, (codes, queries) = values[kept], grades[kept], dense_codes(codes[kept], queries)
+            places = None if places is None else places[kept]
         if not any_differ(codes, grades, len(queries)):
             raise DataError(
                 f"No query of the {len(queries)} has candidates of different grades, so there is no order to learn; "
                 "give queries with both better and worse candidates."
             )
-        largest = int(grades.max())
-        evaluation: Rows | None = None
-        without: int | None = None
-        if all(given):
-            evaluation, without = self._evaluation_rows(training, eval_X, eval_y, eval_query_ids)
-            largest = max(largest, int(evaluation.labels.max()))
-        parameters = self._parameters(largest, training)
-        groups = group_rows(codes, queries, values, grades)
+        parameters = self._parameters(label_gain, largest, training)
+        more = () if places is None else (places,)
+        groups = group_rows(codes, queries, values, grades, *more)
         trained = train_booster(
             parameters,
             training.names,
-            Rows(values[groups.order], grades[groups.order], groups.sizes),
+            Rows(
+                values[groups.order],
+                grades[groups.order],
+                groups.sizes,
+                positions=None if places is None else places[groups.order],
+            ),
             evaluation,
             rounds=self.n_estimators,
             early_stopping_rounds=self.early_stopping_rounds,
@@ -183,9 +241,6 @@ class LambdaRanker(LightGBMModel):
         self._use({"": trained.text}, training.manifest, training.fingerprint)
         self.best_iteration_ = trained.trees
         self.best_score_ = trained.best_score
-        self.queries_ = len(queries)
-        self.queries_without_positive_ = int((~positive).sum())
-        self.eval_queries_without_positive_ = without
         return self
 
     def predict(self, X: Any, *, encoder_fingerprint: str | None = None) -> npt.NDArray[np.float64]:
@@ -208,8 +263,10 @@ class LambdaRanker(LightGBMModel):
         self._check_fitted()
         return self.boosters_[""]
 
-    def _parameters(self, largest_grade: int, training: TrainingFeatures) -> dict[str, Any]:
-        gains = list(self.label_gain) if self.label_gain is not None else None
+    def _parameters(
+        self, label_gain: Sequence[float] | None, largest_grade: int, training: TrainingFeatures
+    ) -> dict[str, Any]:
+        gains = list(label_gain) if label_gain is not None else None
         if gains is not None and len(gains) <= largest_grade:
             raise SettingError(
                 f"The 'label_gain' setting has gains for grades 0 to {len(gains) - 1}, but there is a grade "
@@ -223,16 +280,20 @@ class LambdaRanker(LightGBMModel):
             "metric": "ndcg",
             "eval_at": [self.eval_at],
             "lambdarank_truncation_level": self.truncation_level,
+            "lambdarank_position_bias_regularization": self.position_bias_regularization,
         }
         if gains is not None:
             parameters["label_gain"] = gains
         return {**parameters, **(self.lightgbm_parameters or {})}
 
-    def _evaluation_rows(self, training: TrainingFeatures, X: Any, y: Any, query_ids: Any) -> tuple[Rows, int]:
-        """Rows of the evaluation queries with a positive, and how many had none."""
-        values = self._further_features(training, X)
-        grades = check_grades(y, len(values), "evaluation label")
-        codes, queries = encode_queries(query_ids, len(values))
+    def _evaluation_rows(
+        self,
+        values: npt.NDArray[np.float64],
+        grades: npt.NDArray[np.int64],
+        codes: npt.NDArray[np.int64],
+        queries: npt.NDArray[Any],
+    ) -> Rows:
+        """Rows of the evaluation queries with a positive; the others are counted."""
         positive = np.bincount(codes, weights=grades > 0, minlength=len(queries)) > 0
         if not positive.any():
             raise DataError(
@@ -240,9 +301,17 @@ class LambdaRanker(LightGBMModel):
             )
         kept = positive[codes]
         values, grades = values[kept], grades[kept]
-        renumbered = np.cumsum(positive) - 1
-        groups = group_rows(renumbered[codes[kept]], queries[positive], values, grades)
-        return Rows(values[groups.order], grades[groups.order], groups.sizes), int((~positive).sum())
+        groups = group_rows(*dense_codes(codes[kept], queries), values, grades)
+        self.eval_queries_without_positive_ = int((~positive).sum())
+        return Rows(values[groups.order], grades[groups.order], groups.sizes)
+
+
+def evaluation_given(*parts: Any) -> bool:
+    """Whether there is an evaluation set; raises `SettingError` for one of which a part is missing."""
+    given = [part is not None for part in parts]
+    if any(given) and not all(given):
+        raise SettingError("An evaluation set needs eval_X, eval_y and eval_query_ids; give all three or none.")
+    return all(given)
 
 
 def any_differ(codes: npt.NDArray[np.int64], grades: npt.NDArray[np.int64], queries: int) -> bool:
