@@ -21,23 +21,20 @@ from omnifeat.data.splits import SPLITS, HashSplit
 from omnifeat.errors import DataError, SettingError
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.pair_vectors import Progress, no_progress
-from ranking.features import FINGERPRINT_KEY
+from ranking.features import FEATURES_KEY, FINGERPRINT_KEY, declared_roles
 from ranking.judgments import agreed_grades
 from ranking.rank_features import FeatureColumn, RankFeatures
 
 __all__ = [
-    "FEATURES_KEY",
     "JUDGMENT_SPLIT",
     "PAIR_TABLES",
     "FeatureTableReport",
     "PairRows",
     "features_in",
     "manifest_path",
-    "named_features",
     "write_feature_table",
 ]
 
-FEATURES_KEY = "omnifeat.features"
 PAIR_TABLES = ("impressions", "judgments")
 PART = "part"
 
@@ -227,30 +224,10 @@ def manifest_path(output: Path) -> Path:
 
 
 def features_in(schema: pa.Schema) -> tuple[FeatureColumn, ...] | None:
-    """The manifest that a table's metadata carries; None where there is none.
-
-    Raises
-    ------
-    DataError
-        What stands there is no manifest.
-    """
-    stored = (schema.metadata or {}).get(FEATURES_KEY.encode())
-    if stored is None:
+    """The manifest that a table's metadata carries; None where there is none. Raises `DataError` for a broken one."""
+    if not declared_roles(schema):
         return None
-    try:
-        return tuple(FeatureColumn(**item) for item in json.loads(stored))
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"The table's metadata '{FEATURES_KEY}' cannot be read ({error}); make the table again."
-        ) from None
-
-
-def named_features(schema: pa.Schema) -> list[str] | None:
-    """Names of the features that a table's manifest names and that are still there; None without a manifest."""
-    columns = features_in(schema)
-    if columns is None:
-        return None
-    return [column.name for column in columns if column.role == "feature" and column.name in schema.names]
+    return tuple(FeatureColumn(**item) for item in json.loads(schema.metadata[FEATURES_KEY.encode()]))
 
 
 def _refuse(rows: PairRows, batch: pa.Table, missing: pa.ChunkedArray, before: int) -> None:
