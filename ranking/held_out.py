@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnifeat.errors import DataError, SettingError
-from ranking.base import TrainingFeatures, held_out_queries
+from ranking.base import held_out_queries
 from ranking.groups import content_order, encode_queries
 
 __all__ = ["Parts", "check_evaluation", "split_parts"]
@@ -38,7 +38,7 @@ def check_evaluation(*parts: Any) -> bool:
 
 
 def split_parts(
-    training: TrainingFeatures,
+    values: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int64],
     query_ids: Any,
     evaluation: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any] | None,
@@ -47,6 +47,8 @@ def split_parts(
     seed: int,
 ) -> Parts:
     """The rows in two parts: all and the evaluation set, or, without one, by query as `held_out_queries` draws them.
+
+    `values` float64 (n, features), `labels` int64 (n,), `query_ids` (n,); `evaluation` holds the same of other rows.
 
     Raises
     ------
@@ -58,12 +60,12 @@ def split_parts(
     codes, queries = encode_queries(query_ids, len(labels))
     if evaluation is None:
         held = held_out_queries(codes, queries, fraction, seed)
-        values, held_values = training.values[~held], training.values[held]
+        values, held_values = values[~held], values[held]
         held_labels, labels = labels[held], labels[~held]
         held_count = len(np.unique(codes[held]))
         count = len(queries) - held_count
     else:
-        values, (held_values, held_labels, held_ids) = training.values, evaluation
+        held_values, held_labels, held_ids = evaluation
         count, held_count = len(queries), len(encode_queries(held_ids, len(held_labels))[1])
         if len(held_labels) == 0:
             raise DataError("The evaluation set has no rows; give at least one query.")

@@ -68,7 +68,7 @@ def normalised_entropy(probabilities: Any, outcomes: Any) -> float:
     base = float(happened.mean())
     if base in (0.0, 1.0):
         return float("nan")
-    return log_loss(values, happened) / -(base * np.log(base) + (1 - base) * np.log1p(-base))
+    return float(log_loss(values, happened) / -(base * np.log(base) + (1 - base) * np.log1p(-base)))
 
 
 def calibration_curve(probabilities: Any, outcomes: Any, *, bins: int = 10, by: str = "width") -> CalibrationCurve:

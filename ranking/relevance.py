@@ -119,6 +119,7 @@ class RelevanceModel(LightGBMModel):
         y: Any,
         *,
         query_ids: Any,
+        split_ids: Any = None,
         eval_X: Any = None,
         eval_y: Any = None,
         eval_query_ids: Any = None,
@@ -133,6 +134,8 @@ class RelevanceModel(LightGBMModel):
             Grades, higher for better.
         query_ids : (n,)
             The query of each row, text or number: rows of one query are never parted.
+        split_ids : (n,) or None
+            What is never parted instead, where `query_ids` are requests of which several are of one query.
         eval_X, eval_y, eval_query_ids
             Rows to choose the number of trees and to calibrate on, in place of a held-out part; all three or none.
             They must be no rows of the training.
@@ -155,7 +158,12 @@ class RelevanceModel(LightGBMModel):
             eval_values = self._further_features(training, eval_X)
             evaluation = (eval_values, check_grades(eval_y, len(eval_values), "evaluation grade"), eval_query_ids)
         parts = split_parts(
-            training, grades, query_ids, evaluation, fraction=self.validation_fraction, seed=self.seed
+            training.values,
+            grades,
+            query_ids if split_ids is None else split_ids,
+            evaluation,
+            fraction=self.validation_fraction,
+            seed=self.seed,
         )
         classes = np.unique(parts.labels)
         if len(classes) < 2:
@@ -198,7 +206,7 @@ class RelevanceModel(LightGBMModel):
         return found
 
     def predict_at_least(self, X: Any, grade: int, *, encoder_fingerprint: str | None = None) -> FloatArray:
-        """P(grade or better) of each row, float64 (n,): what a threshold of relevance is set on; raises as `predict`."""
+        """P(grade or better) of each row, float64 (n,), on which a threshold may be set; raises as `predict`."""
         above = self._above(X, encoder_fingerprint)
         place = int(np.searchsorted(self.classes_, grade))
         if place == 0:

@@ -29,6 +29,9 @@ MODELS = {
     "lambda-ranker": "ranking.ranker:LambdaRanker",
     "l1": "ranking.l1:L1Ranker",
     "l2": "ranking.l2:L2Ranker",
+    "relevance": "ranking.relevance:RelevanceModel",
+    "ads-engagement": "ranking.ads:AdsEngagementModel",
+    "ads-relevance": "ranking.relevance:AdsRelevanceModel",
 }
 
 

@@ -12,6 +12,7 @@ from ranking.l2 import L2Ranker
 from ranking.metrics import QueryRanks, kept_of_top
 from ranking.ranker import LambdaRanker
 from ranking.stage import Evaluation, FloatArray, MeasureSettings, Stage, fit_ranker
+from ranking.stages_relevance import measure_engagement, measure_relevance
 
 __all__ = ["PLAIN", "STAGES", "stage_named", "stage_of_kind"]
 
@@ -91,6 +92,9 @@ PLAIN = Stage("lambda-ranker", "grade", fit_ranker, measure_grades, positions=Tr
 STAGES = {
     "l1": Stage("l1", "score", fit_ranker, measure_l1, teacher=True),
     "l2": Stage("l2", "action", fit_ranker, measure_l2, positions=True),
+    "relevance": Stage("relevance", "grade", fit_ranker, measure_relevance),
+    "ads-engagement": Stage("ads-engagement", "action", fit_ranker, measure_engagement, positions=True),
+    "ads-relevance": Stage("ads-relevance", "grade", fit_ranker, measure_relevance),
 }
 
 
