@@ -194,7 +194,7 @@ def compare_rankers(
     def teach(arm: str, columns: Sequence[str]) -> LightGBMModel:
         """The arm's L2, which is a stage of its own and teaches L1; trained once."""
         if arm not in taught:
-            shown = tables["impressions"]
+            shown = _own_names(tables["impressions"], arm, own[arm])
             of_train = shown.filter(pc.is_in(shown[PART], pa.array(settings.train_parts)))
             taught[arm] = COMPARED_STAGES["l2"].fit(of_train, columns, settings.fit, None)
         return taught[arm]
@@ -279,17 +279,18 @@ def _compare_stage(
     teach: Callable[[str, Sequence[str]], LightGBMModel],
     on_step: Quiet,
 ) -> StageComparison:
-    train, test = rows
     scores, importances = {}, {}
     for arm, more in own.items():
+        train, test = (_own_names(some, arm, more) for some in rows)
         on_step(f"training {name} with {'no' if arm == NO_EMBEDDINGS else arm} embedding features")
-        columns = [*shared, *more]
+        columns = [*shared, *(_bare(column, arm) for column in more)]
         if name == "l2":
             model = teach(arm, columns)
         else:
             model = stage.fit(train, columns, settings.fit, teach(arm, columns) if name == "l1" else None)
         scores[arm] = model.predict(test.select(model_columns(model)))
         importances[arm] = _importances(model)
+    train, test = rows
     everything = np.ones(test.num_rows, dtype=np.bool_)
     by_group = {
         by: {group: _figures(stage, test, scores, members, settings) for group, members in some.items()}
@@ -297,6 +298,15 @@ def _compare_stage(
     }
     overall = _figures(stage, test, scores, everything, settings)
     return StageComparison(name, train.num_rows, test.num_rows, overall, by_group, importances)
+
+
+def _bare(column: str, arm: str) -> str:
+    return column.removeprefix(f"{arm}_")
+
+
+def _own_names(rows: pa.Table, arm: str, own: Sequence[str]) -> pa.Table:
+    """The arm's columns without its name: trees break ties between features by name, and no arm must win by that."""
+    return rows.rename_columns([_bare(name, arm) if name in own else name for name in rows.column_names])
 
 
 def model_columns(model: LightGBMModel) -> list[str]:
