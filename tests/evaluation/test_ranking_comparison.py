@@ -1,4 +1,4 @@
-"""The comparison of rankers: figures by hand, an A/A that shows nothing, a planted signal that shows, and what is refused."""
+"""The comparison of rankers: figures by hand, an A/A that shows nothing, a signal that shows, and what is refused."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -106,7 +106,7 @@ class Letters:
 
 
 def write(folder: Path, **replaced: Any) -> Path:
-    """Hats and shoes by colour; who asks for a colour takes what has it, which the titles say in half of the cases."""
+    """Hats and shoes by colour; who asks for a colour takes what has it, which most titles say."""
     rng = np.random.default_rng(0)
     ids = [f"e{row:03}" for row in range(120)]
     colour = rng.integers(len(COLOURS), size=120)
@@ -120,7 +120,7 @@ def write(folder: Path, **replaced: Any) -> Path:
     for request in range(500):
         wanted = rng.integers(len(queries))
         for position, row in enumerate(rng.choice(120, size=6, replace=False), start=1):
-            fits = (colour[row] == wanted // len(THINGS)) + (thing[row] == wanted % len(THINGS))
+            fits = int(colour[row] == wanted // len(THINGS)) + int(thing[row] == wanted % len(THINGS))
             acted = rng.random() < (0.05, 0.3, 0.8)[fits]
             action = ("save" if row < 60 else "long_click") if acted else None
             values = (f"r{request}", queries[wanted], ids[row], "pin" if row < 60 else "product", position, action,
@@ -129,7 +129,7 @@ def write(folder: Path, **replaced: Any) -> Path:
                 shown[name].append(value)
     impressions = pa.table(shown)
     judged = [(query, row) for query in range(len(queries)) for row in rng.choice(120, size=12, replace=False)]
-    grades = [(colour[r] == q // len(THINGS)) + (thing[r] == q % len(THINGS)) for q, r in judged]
+    grades = [int(colour[r] == q // len(THINGS)) + int(thing[r] == q % len(THINGS)) for q, r in judged]
     tables: dict[str, Any] = {
         "pins": pa.table({"id": ids[pins], "title": titles[pins]}),
         "products": pa.table({"id": ids[products], "title": titles[products]}),
@@ -145,7 +145,7 @@ def write(folder: Path, **replaced: Any) -> Path:
             }
         ),
     } | replaced
-    split = TimeSplit(development_from=MARCH + timedelta(days=12), test_from=MARCH + timedelta(days=14))
+    split = TimeSplit(development_from=MARCH + timedelta(days=12), test_from=MARCH + timedelta(days=14), gap_days=0)
     with DatasetWriter(folder, DatasetInfo(name="colours", split=split), overwrite=True) as writer:
         for name, table in tables.items():
             if table is not None:
@@ -163,7 +163,7 @@ def encoder() -> FrozenEncoder:
     return make_encoder(0)
 
 
-SETTINGS = CompareSettings(fit=FitSettings(trees=20, leaves=7, threads=1, keep=3), resamples=100)
+SETTINGS = CompareSettings(fit=FitSettings(trees=8, leaves=7, threads=1, keep=3), resamples=50)
 
 
 @pytest.fixture(scope="module")
@@ -180,21 +180,21 @@ def test_one_encoder_under_two_names_is_one(comparison: RankingComparison) -> No
     for stage in comparison.stages:
         for group in [stage.overall, *(group for some in stage.groups.values() for group in some.values())]:
             for figure, arms in group.figures.items():
-                assert arms["one"] == arms["zwei"]
+                assert repr(arms["one"]) == repr(arms["zwei"])  # to the bit; NaN where a group has nothing
                 null = group.difference(figure, "zwei", "one")
                 assert null is not None
-                assert null.value in (0, pytest.approx(np.nan, nan_ok=True))
+                assert null.value == 0 or np.isnan(arms["one"].value)
                 assert not null.excludes_zero
 
 
-def test_a_useful_encoder_shows(comparison: RankingComparison) -> None:
-    """Without text features' help for synonyms there are none here: the letters of a title tell as much as its words."""
+def test_differences_turn_round(comparison: RankingComparison) -> None:
     relevance = next(stage for stage in comparison.stages if stage.stage == "relevance").overall
     assert relevance.figures["NDCG@10"]["none"].value > 0.7
     assert set(relevance.figures["NDCG@10"]) == {"none", "pretrained", "one", "zwei"}
     turned = relevance.difference("NDCG@10", "none", "one")
     straight = relevance.difference("NDCG@10", "one", "none")
-    assert turned is not None and straight is not None
+    assert turned is not None
+    assert straight is not None
     assert (turned.value, turned.low, turned.high) == (-straight.value, -straight.high, -straight.low)
 
 
