@@ -15,7 +15,7 @@ from ranking.metrics import QueryRanks, kept_of_top
 from ranking.ranker import LambdaRanker
 from ranking.saving import load_model
 from ranking.stage import Evaluation, FloatArray, MeasureSettings, Stage, fit_ranker
-from ranking.stages_relevance import measure_engagement, measure_relevance
+from ranking.stages_relevance import fit_engagement, measure_engagement, measure_relevance, picture_engagement
 
 __all__ = ["PLAIN", "STAGES", "load_for_stage", "stage_named", "stage_of_kind"]
 
@@ -96,8 +96,17 @@ STAGES = {
     "l1": Stage("l1", "score", fit_ranker, measure_l1, teacher=True),
     "l2": Stage("l2", "action", fit_ranker, measure_l2, positions=True),
     "relevance": Stage("relevance", "grade", fit_ranker, measure_relevance),
-    "ads-engagement": Stage("ads-engagement", "action", fit_ranker, measure_engagement, positions=True),
-    "ads-relevance": Stage("ads-relevance", "grade", fit_ranker, measure_relevance),
+    "ads-engagement": Stage(
+        "ads-engagement",
+        "action",
+        fit_engagement,
+        measure_engagement,
+        positions=True,
+        as_shown=True,
+        entity_type="product",
+        pictures=picture_engagement,
+    ),
+    "ads-relevance": Stage("ads-relevance", "grade", fit_ranker, measure_relevance, entity_type="product"),
 }
 
 

@@ -16,7 +16,14 @@ from omnifeat.commands.rank_common import (
     require_columns,
     write_table,
 )
-from omnifeat.commands.rank_stages import StageLabelOption, StageOption, TeacherOption, labels_of
+from omnifeat.commands.rank_stages import (
+    PositionOption,
+    StageLabelOption,
+    StageOption,
+    TeacherOption,
+    labels_of,
+    rows_of_type,
+)
 
 if TYPE_CHECKING:
     from ranking.stage import Evaluation
@@ -33,6 +40,7 @@ def main(
     stage: StageOption = None,
     label: StageLabelOption = None,
     query_column: QueryOption = "query",
+    position_column: PositionOption = None,
     teacher: TeacherOption = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Cut-off of figures.")] = 10,
     top: Annotated[int, typer.Option("--top", min=1, help="Of l1: how many of the reference's first to keep.")] = 10,
@@ -68,12 +76,18 @@ def main(
         lets_through = tuple(int(part) for part in within.split(","))
     except ValueError:
         raise SettingError(f"--within must be whole numbers with commas between; got {within!r}.") from None
+    if position_column is not None and not chosen.as_shown:
+        raise SettingError(
+            f"A model of kind {loaded.kind!r} scores rows wherever they were shown; leave --position-column out."
+        )
     rows = read_table(table)
     with named_table(table):
-        require_columns(rows, query_column)
+        rows, other_types = rows_of_type(rows, chosen)
+        require_columns(rows, query_column, *([] if position_column is None else [position_column]))
         labels = labels_of(rows, chosen, label, teacher, threads)
         features = select_features(rows, loaded.manifest_.names)
-        scores = loaded.predict(features)
+        shown = {} if position_column is None else {"positions": rows[position_column]}
+        scores = loaded.predict(features, **shown)
         found = chosen.measure(loaded, labels, scores, rows[query_column], MeasureSettings(k, top, lets_through))
     intervals = {}
     for name, values in found.per_query.items():
@@ -92,6 +106,8 @@ def main(
         "resamples": bootstrap,
         "encoder_fingerprint": loaded.encoder_fingerprint_,
     }
+    if other_types:
+        summary["rows_of_other_types"] = other_types
     if output is not None:
         with replace_when_whole(output) as folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -102,28 +118,38 @@ def main(
             importances = dict(zip(loaded.manifest_.names, loaded.feature_importances_.tolist(), strict=True))
             save_importances(folder / "importance.png", importances)
             pictures = ["importance.png", *_explained(folder, loaded, features)]
+            if chosen.pictures is not None:
+                pictures += chosen.pictures(folder, labels, scores)
         summary["output"] = str(output)
     if chosen.kind == "l1":  # a speed differs from run to run, and stands in no file
         loaded.set_params(threads=1)
         start = time.perf_counter()
         loaded.predict(features)
         summary["candidates_per_second_per_core"] = rows.num_rows / (time.perf_counter() - start)
-    lines: list[Any] = [
-        f"{rows.num_rows:,} rows" + "".join(f", {count:,} {name}" for name, count in found.counts.items()),
-    ]
-    if intervals:
-        shown = [
-            (name, item["value"], f"{item['low']:.4f} to {item['high']:.4f}", item["queries"])
-            for name, item in intervals.items()
-        ]
-        lines.append(result_table(("figure", "value", "95% interval", "queries"), shown))
-    if found.totals:
-        lines.append(result_table(("of the whole table", "value"), list(found.totals.items())))
-    if "candidates_per_second_per_core" in summary:
-        lines.append(f"{summary['candidates_per_second_per_core']:,.0f} candidates a second on one core")
+    lines = _lines(summary)
     if output is not None:
         lines.append(f"Wrote {output}: results.json, {', '.join(pictures)}")
     report(summary, as_json, lines)
+
+
+def _lines(summary: dict[str, Any]) -> list[Any]:
+    """What there is to say of the figures."""
+    lines: list[Any] = [
+        f"{summary['rows']:,} rows" + "".join(f", {count:,} {name}" for name, count in summary["counts"].items()),
+    ]
+    if "rows_of_other_types" in summary:
+        lines.append(f"left out: {summary['rows_of_other_types']:,} rows that are no products")
+    if summary["figures"]:
+        cells = [
+            (name, item["value"], f"{item['low']:.4f} to {item['high']:.4f}", item["queries"])
+            for name, item in summary["figures"].items()
+        ]
+        lines.append(result_table(("figure", "value", "95% interval", "queries"), cells))
+    if summary["totals"]:
+        lines.append(result_table(("of the whole table", "value"), list(summary["totals"].items())))
+    if "candidates_per_second_per_core" in summary:
+        lines.append(f"{summary['candidates_per_second_per_core']:,.0f} candidates a second on one core")
+    return lines
 
 
 def _per_query(found: "Evaluation", query_column: str) -> Any:

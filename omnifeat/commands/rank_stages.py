@@ -109,6 +109,25 @@ def read_gains(text: str) -> dict[str, float]:
     return gains
 
 
+def rows_of_type(rows: "pa.Table", stage: "Stage") -> tuple["pa.Table", int]:
+    """The rows of the stage's type of entity, and how many others were left out; without `entity_type`, all rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from omnifeat.errors import DataError
+
+    if stage.entity_type is None or "entity_type" not in rows.column_names:
+        return rows, 0
+    # a row that does not say its type is taken to be of the right one
+    kept = rows.filter(pc.fill_null(pc.equal(rows["entity_type"].cast(pa.string()), stage.entity_type), True))
+    if kept.num_rows == 0:
+        raise DataError(
+            f"No row has the entity_type {stage.entity_type!r}, which a model of kind {stage.kind!r} is of; give rows "
+            "of it."
+        )
+    return kept, rows.num_rows - kept.num_rows
+
+
 def fit_columns(
     rows: "pa.Table",
     stage: "Stage",
@@ -168,7 +187,11 @@ def fit_data(
     if development is not None:
         held_out = read_table(development)
         with named_table(development):
+            held_out, _ = rows_of_type(held_out, stage)
             require_columns(held_out, query_column)
+            if position_column is not None and stage.as_shown:
+                require_columns(held_out, position_column)
+                more["eval_positions"] = held_out[position_column]
             more["eval_labels"] = labels_of(held_out, stage, label, teacher, threads)
             more["eval_features"] = select_features(held_out, names)
             more["eval_query_ids"] = held_out[query_column]

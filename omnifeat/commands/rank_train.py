@@ -28,6 +28,7 @@ from omnifeat.commands.rank_stages import (
     build_model,
     fit_columns,
     fit_data,
+    rows_of_type,
 )
 
 
@@ -80,6 +81,7 @@ def main(
         "teacher": teacher,
     }
     with named_table(table):
+        rows, other_types = rows_of_type(rows, chosen)
         names = fit_columns(rows, chosen, features=features, exclude=exclude, **columns)
     model: Any = build_model(
         chosen,
@@ -115,7 +117,12 @@ def main(
         "encoder_fingerprint": model.encoder_fingerprint_,
         "output": str(output),
     }
-    for name in ("cost_", "left_out_", "actions_", "actions_left_out_", "eval_queries_without_positive_"):
+    if other_types:
+        summary["rows_of_other_types"] = other_types
+    for name in (
+        *("cost_", "left_out_", "actions_", "actions_left_out_", "eval_queries_without_positive_"),
+        *("classes_", "base_rate_", "uses_position_", "trees_", "held_out_rows_", "held_out_queries_"),
+    ):
         if hasattr(model, name):
             summary[name.rstrip("_")] = getattr(model, name)
     report(summary, as_json, [*_lines(model, summary), _gains(importances), f"Wrote {output}: a model and its picture"])
@@ -124,14 +131,31 @@ def main(
 def _lines(model: Any, summary: dict[str, Any]) -> list[str]:
     """What there is to say of this kind of model."""
     lines = [f"{summary['rows']:,} rows"]
-    if summary["queries"] is not None:
+    if summary["queries"] is not None and "held_out_rows" not in summary:
         lines[0] += f", {summary['queries']:,} queries"
     if summary["queries_without_positive"] is not None:
         lines[0] += f" ({summary['queries_without_positive']:,} without a positive, which teach no order)"
-    if summary["trees"] is not None:
+    if summary["trees"] is not None and "held_out_rows" not in summary:
         best = summary["best_score"]
         shown = f", held-out NDCG@{model.eval_at} {best:.4f}" if best is not None and hasattr(model, "eval_at") else ""
         lines.append(f"{summary['trees']} trees{shown}")
+    if "rows_of_other_types" in summary:
+        lines.append(f"left out: {summary['rows_of_other_types']:,} rows that are no products")
+    if "trees" in summary and "held_out_rows" in summary:
+        trees = summary["trees"] if isinstance(summary["trees"], list) else [summary["trees"]]
+        lines.append(
+            f"{' + '.join(map(str, trees))} trees, grown on {model.rows_:,} rows of {model.queries_:,} queries"
+        )
+        lines.append(
+            f"calibrated on {summary['held_out_rows']:,} rows of {summary['held_out_queries']:,} queries held out"
+        )
+    if "classes" in summary:
+        lines.append(f"grades: {', '.join(map(str, summary['classes']))}")
+    if "base_rate" in summary:
+        lines.append(
+            f"{summary['base_rate']:.2%} of the rows with a long click; "
+            + ("debiased by position" if summary["uses_position"] else "positions not known")
+        )
     if summary.get("actions"):
         lines.append("actions: " + ", ".join(f"{count:,} {action}" for action, count in summary["actions"].items()))
     if summary.get("actions_left_out"):
