@@ -64,7 +64,7 @@ class CountFeatures:
     ) -> None:
         self._queries = queries
         self._of_query, self._of_entity, self._of_pair, self._of_type = of_query, of_entity, of_pair, of_type
-        self._is_product = is_product
+        self._is_product = np.append(is_product, False).astype(np.int64)
         self.end, self.version = end, version
         self._window, self._prior = window_days, prior
         self._has_log, self._has_impressions = has_log, has_impressions
@@ -190,7 +190,7 @@ class CountFeatures:
                 _masked(of_pair[:, _ENGAGED], either),
             ]
         if self._has_impressions:
-            kinds = np.append(self._is_product, False)[entity_rows_P].astype(np.int64)
+            kinds = self._is_product[entity_rows_P]
             of_type, _, _ = self._of_type.between(np.where(no_entity, _ALL_TYPES, kinds), first, stop)
             of_all, _, _ = self._of_type.between(np.full(size, _ALL_TYPES, dtype=np.int64), first, stop)
             entity_rate = self._rate(of_entity, _overall(of_type))

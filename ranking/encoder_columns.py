@@ -86,6 +86,7 @@ class EncoderColumns:
         self._norms_QW = np.zeros((len(self._queries_QD), len(vectors.widths)), dtype=np.float32)
         self._norms_QW[: len(engaged)] = vectors.query_norms
         vectors.query_vectors = self._queries_QD[:0]
+        self._whole_norms = np.ascontiguousarray(self._norms_QW[:, -1])
         self._texts = KeyIndex()
         self._text_of: Int64 = np.full(len(self._queries_QD) if leave_out_own_query else 0, -1, dtype=np.int64)
         if leave_out_own_query and self._engaged_queries:
@@ -125,7 +126,6 @@ class EncoderColumns:
             threads=self._threads,
         )
         columns = [cosines[:, -1], *(cosines[:, place] for place in range(len(vectors.widths) - 1))]
-        whole_norms = np.ascontiguousarray(self._norms_QW[:, -1])
         # a pair that has no cosine has no other one either, as `omnifeat.featurize` has it
         unscored = np.isnan(cosines[:, -1])
         entity_rows = np.where(unscored, np.int32(-1), entity_rows)
@@ -137,7 +137,7 @@ class EncoderColumns:
                     existing,
                     query_rows,
                     entity_rows,
-                    query_norms_QW=whole_norms[:, None],
+                    query_norms_QW=self._whole_norms[:, None],
                     entity_norms_EW=norms[:, None],
                     threads=self._threads,
                 )[:, 0]
@@ -145,7 +145,7 @@ class EncoderColumns:
         if self._has_engaged:
             both = engaged_cosines(
                 self._queries_QD,
-                whole_norms,
+                self._whole_norms,
                 query_rows,
                 entity_rows,
                 vectors.engaged_starts,
@@ -173,6 +173,7 @@ class EncoderColumns:
             encoded = self.encoder.encode_queries(missing)
             self._queries_QD[where] = encoded
             self._norms_QW[where] = inverse_norms(encoded, self._vectors.widths, self._threads)
+            self._whole_norms[where] = self._norms_QW[where, -1]
             if len(self._text_of):
                 self._text_of[where] = self._texts.find(as_strings(normalise(pa.array(missing)), "query"))
             self._met |= {text: first + place for place, text in enumerate(missing)}

@@ -4,6 +4,7 @@ LightGBM takes features by position and ignores their names when it predicts; a 
 place gives wrong scores without a word. The manifest keeps names, order and types; every prediction goes through it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,10 +20,12 @@ from omnifeat.data.files import as_table
 from omnifeat.errors import DataError, SettingError
 
 __all__ = [
+    "FEATURES_KEY",
     "FINGERPRINT_KEY",
     "FeatureManifest",
     "Features",
     "choose_features",
+    "declared_roles",
     "expand_columns",
     "expand_feature_sets",
     "read_features",
@@ -31,6 +34,9 @@ __all__ = [
 
 # Schema metadata under which a table of features names the frozen encoder that its cosines come from.
 FINGERPRINT_KEY = "omnifeat.fingerprint"
+
+# Under which a table of features describes its columns (see `ranking.feature_table`).
+FEATURES_KEY = "omnifeat.features"
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -227,7 +233,8 @@ def choose_features(
 ) -> list[str]:
     """Names of the columns to use as features, in the table's order unless `features` gives one.
 
-    Without `features` they are all numeric and boolean columns but `exclude` and `reserved` (label, query, ids).
+    Without `features` they are all numeric and boolean columns but `exclude`, `reserved` (label, query, ids) and those
+    that the table's own manifest calls something else than a feature (see `ranking.feature_table`).
 
     Raises
     ------
@@ -251,10 +258,35 @@ def choose_features(
         chosen = list(dict.fromkeys(features))
     else:
         left_out = {*exclude, *reserved}
-        chosen = [field.name for field in table.schema if field.name not in left_out and _kind(field.type) is not None]
+        # a table of `omnifeat rank features` says itself which columns are none, such as the position
+        roles = declared_roles(table.schema)
+        chosen = [
+            field.name
+            for field in table.schema
+            if field.name not in left_out
+            and _kind(field.type) is not None
+            and roles.get(field.name, "feature") == "feature"
+        ]
     if not chosen:
         raise DataError(f"No numeric column is left as a feature among {_listed(table.column_names)}.")
     return chosen
+
+
+def declared_roles(schema: pa.Schema) -> dict[str, str]:
+    """Column -> its role (`feature`, `label`, `position`, ...) by the table's own manifest; empty without one.
+
+    Raises
+    ------
+    DataError
+        What stands in the metadata is no manifest.
+    """
+    stored = (schema.metadata or {}).get(FEATURES_KEY.encode(), b"[]")
+    try:
+        return {str(column["name"]): str(column["role"]) for column in json.loads(stored)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"The table's metadata '{FEATURES_KEY}' cannot be read ({error}); make the table again."
+        ) from None
 
 
 def expand_feature_sets(specifications: Sequence[str], columns: Sequence[str]) -> dict[str, list[str]]:

@@ -41,17 +41,17 @@ from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import entity_sources
 from omnifeat.errors import DataError, SettingError
 from omnifeat.frozen import FrozenEncoder
-from omnifeat.keys import KeyIndex, as_strings
+from omnifeat.keys import as_strings
 from omnifeat.pair_vectors import Progress, no_progress
 from omnifeat.scratch import Scratch, parse_bytes
 from omnifeat.text.normalise import normalise
-from ranking.catalogue_text import EVIDENCE_FIELDS, FIELDS, Catalogue
+from ranking.catalogue_text import Catalogue
 from ranking.count_features import CountFeatures
 from ranking.encoder_columns import EncoderColumns, is_blank
 from ranking.features import FINGERPRINT_KEY
-from ranking.field_index import bit_counts
+from ranking.text_features import TextFeatures
 
-__all__ = ["FeatureColumn", "RankFeatures"]
+__all__ = ["FeatureColumn", "RankFeatures", "named_encoders"]
 
 BATCH_ROWS = 65_536
 """Pairs computed at once; queries of one batch are encoded together."""
@@ -96,12 +96,11 @@ class RankFeatures:
         catalogue: Catalogue,
         counts: CountFeatures | None,
         encoders: Mapping[str, EncoderColumns],
-        query_languages: tuple[KeyIndex, Int32] | None,
+        text: TextFeatures,
         text_version: str,
         resources: ExitStack,
     ) -> None:
-        self._catalogue, self._counts, self._encoders = catalogue, counts, dict(encoders)
-        self._query_languages = query_languages
+        self._catalogue, self._counts, self._encoders, self._text = catalogue, counts, dict(encoders), text
         self._resources = resources
         self.columns: tuple[FeatureColumn, ...] = tuple(self._described(text_version))
         self.fingerprint = _joined_fingerprint({name: one.encoder.fingerprint for name, one in self._encoders.items()})
@@ -209,12 +208,8 @@ class RankFeatures:
             )
             for name, one in loaded.items()
         }
-        languages = _query_languages(opened, catalogue)
-        found = cls(catalogue, counted, columns, languages, f"catalogue of {opened.info.name}", resources)
-        found._leave_out = leave_out_own_query
-        return found
-
-    _leave_out = True
+        text = TextFeatures(opened, catalogue, leave_out_own_query=leave_out_own_query)
+        return cls(catalogue, counted, columns, text, f"catalogue of {opened.info.name}", resources)
 
     def __enter__(self) -> "RankFeatures":
         return self
@@ -271,7 +266,7 @@ class RankFeatures:
         texts = as_strings(normalise(queries), "query")
         types = _texts(pairs, "entity_type") if "entity_type" in pairs.column_names else None
         entity_rows = catalogue.rows(_texts(pairs, "entity_id"), types)
-        values = [*self._text_columns(texts, query_rows, entity_rows)]
+        values = [*self._text.columns(texts, query_rows, entity_rows)]
         if self._counts is not None:
             times = pairs.column("timestamp").combine_chunks() if "timestamp" in pairs.column_names else None
             values += self._counts.columns(texts, query_rows, entity_rows, times)
@@ -280,77 +275,8 @@ class RankFeatures:
         arrays = [pa.array(np.ascontiguousarray(column, dtype=np.float32), from_pandas=True) for column in values]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _text_columns(self, texts: pa.LargeStringArray, query_rows: Int32, entity_rows: Int32) -> Iterator[Float32]:
-        """The columns of `_text_names`, in their order."""
-        catalogue = self._catalogue
-        queries: list[str] = texts.to_pylist()
-        words = catalogue.vocabulary.queries(queries)
-        scored = (query_rows >= 0) & (entity_rows >= 0)
-        nothing = np.where(scored, np.float32(0), np.float32(np.nan))
-        bits = {}
-        for name, index in catalogue.fields.items():
-            taken = None
-            if name == "engaged_queries" and self._leave_out:
-                taken = catalogue.own_counts(catalogue.engaged_texts.find(texts), query_rows, entity_rows)
-            scores, bits[name] = index.score(words, query_rows, entity_rows, taken)
-            yield scores
-        own_bits = _union([bits[name] for name in bits if name not in EVIDENCE_FIELDS], len(query_rows))
-        any_bits = _union(list(bits.values()), len(query_rows))
-        share = np.float32(1) / np.maximum(_at(words.distinct, query_rows), np.float32(1)) + nothing
-        yield bit_counts(own_bits) + nothing
-        yield bit_counts(own_bits) * share
-        if "title" in bits:
-            yield bit_counts(bits["title"]) * share
-        if any(name in EVIDENCE_FIELDS for name in bits):
-            yield bit_counts(any_bits) * share
-        yield _at(words.lengths, query_rows)
-        yield _at(np.array([len(query) for query in queries], dtype=np.int32), query_rows)
-        if "title" in catalogue.fields:
-            yield _at(catalogue.fields["title"].lengths, entity_rows)
-        yield sum(
-            (
-                _at(index.lengths, entity_rows)
-                for name, index in catalogue.fields.items()
-                if name not in EVIDENCE_FIELDS
-            ),
-            start=np.zeros(len(entity_rows), dtype=np.float32),
-        )
-        yield _at(catalogue.is_product, entity_rows)
-        if catalogue.prices is not None:
-            yield _at(catalogue.prices, entity_rows)
-        if self._query_languages is not None and catalogue.languages is not None:
-            keys, languages = self._query_languages
-            of_query = np.append(languages, np.int32(-1))[keys.find(texts)]
-            spoken, written = _at(of_query, query_rows), _at(catalogue.languages, entity_rows)
-            known = (spoken >= 0) & (written >= 0)
-            yield np.where(known, (spoken == written).astype(np.float32), np.float32(np.nan))
-
-    def _text_names(self) -> Iterator[tuple[str, str]]:
-        """Names and sources of the columns of `_text_columns`."""
-        fields = self._catalogue.fields
-        for name in fields:
-            columns = ", ".join(FIELDS[name])
-            left = " without the pair's own query" if name == "engaged_queries" and self._leave_out else ""
-            yield f"bm25_{name}", f"BM25 of the query and {columns}{left}"
-        yield "matched_words", "distinct words of the query in the entity's own text"
-        yield "matched_share", "share of the query's distinct words in the entity's own text"
-        if "title" in fields:
-            yield "matched_title_share", "share of the query's distinct words in title"
-        if any(name in EVIDENCE_FIELDS for name in fields):
-            yield "matched_evidence_share", "share of the query's distinct words in own text, boards, engaged queries"
-        yield "query_words", "words of the query"
-        yield "query_characters", "characters of the normalised query"
-        if "title" in fields:
-            yield "title_words", "words of title"
-        yield "text_words", "words of the entity's own text"
-        yield "is_product", "entity_type"
-        if self._catalogue.prices is not None:
-            yield "price", "price"
-        if self._query_languages is not None and self._catalogue.languages is not None:
-            yield "same_language", "languages of the query and of the entity"
-
     def _described(self, text_version: str) -> Iterator[FeatureColumn]:
-        for name, source in self._text_names():
+        for name, source in self._text.names():
             yield FeatureColumn(name, "float32", source, text_version)
         if self._counts is not None:
             for name, source in self._counts.names():
@@ -359,18 +285,6 @@ class RankFeatures:
             shown = f"encoder '{name}'" if name else "encoder"
             for column in one.names:
                 yield FeatureColumn(column, "float32", shown, one.encoder.fingerprint)
-
-
-def _at(values: npt.NDArray[Any], rows: Int32) -> Float32:
-    """Values at rows as float32 (P,), NaN at row -1."""
-    return np.append(values.astype(np.float32), np.float32(np.nan))[rows]
-
-
-def _union(bits: Sequence[npt.NDArray[np.uint64]], size: int) -> npt.NDArray[np.uint64]:
-    total = np.zeros(size, dtype=np.uint64)
-    for one in bits:
-        total |= one
-    return total
 
 
 def _texts(table: pa.Table, column: str) -> pa.LargeStringArray:
@@ -394,25 +308,32 @@ def _load_encoders(
     }
 
 
+def named_encoders(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """The encoder that was given by its place alone, and those given as NAME=PLACE.
+
+    Raises
+    ------
+    SettingError
+        Two have no name, or one name stands twice.
+    """
+    plain: str | None = None
+    named: dict[str, str] = {}
+    for item in given:
+        name, equals, place = item.partition("=")
+        if not equals:
+            if plain is not None:
+                raise SettingError(f"Of several encoders all but one need a name: give {item!r} as NAME={item}.")
+            plain = item
+        elif name in named:
+            raise SettingError(f"The encoder name {name!r} is given twice; give each its own.")
+        else:
+            named[name] = place
+    return plain, named
+
+
 def _joined_fingerprint(fingerprints: Mapping[str, str]) -> str | None:
     if not fingerprints:
         return None
     if list(fingerprints) == [""]:
         return fingerprints[""]
     return ",".join(f"{name}:{value}" for name, value in sorted(fingerprints.items()))
-
-
-def _query_languages(dataset: Dataset, catalogue: Catalogue) -> tuple[KeyIndex, Int32] | None:
-    """Normalised queries of the table of queries and the numbers of their languages; None where it says none."""
-    if catalogue.languages is None or not dataset.has_column("queries", "language"):
-        return None
-    keys = KeyIndex()
-    numbers: list[Int32] = []
-    for batch in dataset.batches("queries", ["query", "language"]):
-        before = len(keys)
-        rows = keys.intern(as_strings(normalise(batch.column("query")), "query"))
-        of_batch = np.full(len(keys) - before, -1, dtype=np.int32)
-        new = rows >= before
-        of_batch[rows[new] - before] = catalogue.language_numbers(batch.column("language"))[new]
-        numbers.append(of_batch)
-    return keys, np.concatenate(numbers)

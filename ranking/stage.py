@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class FitData:
     eval_features: pa.Table | None = None
     eval_labels: Any = None
     eval_query_ids: Any = None
+    eval_positions: Any = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ class Stage:
         From the model, labels (n,), scores float64 (n,), query ids (n,) and settings, its figures.
     positions, teacher
         Whether `fit` takes positions, and whether labels may be another model's scores.
+    as_shown
+        Whether `predict` takes positions too, so that a log is scored as it was shown.
+    entity_type
+        `pin` or `product` where the model is of these alone, or None.
+    pictures
+        Writes pictures of labels (n,) and scores (n,) into a folder and gives their names.
     """
 
     kind: str
@@ -91,6 +99,9 @@ class Stage:
     measure: Callable[[Any, Any, FloatArray, Any, MeasureSettings], Evaluation]
     positions: bool = False
     teacher: bool = False
+    as_shown: bool = False
+    entity_type: str | None = None
+    pictures: Callable[[Path, Any, FloatArray], list[str]] | None = None
 
 
 def fit_ranker(model: LightGBMModel, data: FitData) -> None:

@@ -1,19 +1,23 @@
 """The stages that `omnifeat rank train|predict|evaluate --stage` knows. A new stage is one line here."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnifeat.errors import SettingError
+from omnifeat.errors import DataError, SettingError
 from ranking.actions import check_action_gains, read_actions
+from ranking.base import LightGBMModel
 from ranking.groups import check_grades, to_numpy
 from ranking.l1 import L1Ranker, check_scores
 from ranking.l2 import L2Ranker
 from ranking.metrics import QueryRanks, kept_of_top
 from ranking.ranker import LambdaRanker
+from ranking.saving import load_model
 from ranking.stage import Evaluation, FloatArray, MeasureSettings, Stage, fit_ranker
+from ranking.stages_relevance import fit_engagement, measure_engagement, measure_relevance, picture_engagement
 
-__all__ = ["PLAIN", "STAGES", "stage_named", "stage_of_kind"]
+__all__ = ["PLAIN", "STAGES", "load_for_stage", "stage_named", "stage_of_kind"]
 
 _LARGEST_EXPONENT = 30  # of gains 2^grade - 1, as in `LambdaRanker`
 
@@ -91,6 +95,18 @@ PLAIN = Stage("lambda-ranker", "grade", fit_ranker, measure_grades, positions=Tr
 STAGES = {
     "l1": Stage("l1", "score", fit_ranker, measure_l1, teacher=True),
     "l2": Stage("l2", "action", fit_ranker, measure_l2, positions=True),
+    "relevance": Stage("relevance", "grade", fit_ranker, measure_relevance),
+    "ads-engagement": Stage(
+        "ads-engagement",
+        "action",
+        fit_engagement,
+        measure_engagement,
+        positions=True,
+        as_shown=True,
+        entity_type="product",
+        pictures=picture_engagement,
+    ),
+    "ads-relevance": Stage("ads-relevance", "grade", fit_ranker, measure_relevance, entity_type="product"),
 }
 
 
@@ -106,3 +122,14 @@ def stage_named(name: str | None) -> Stage:
 def stage_of_kind(kind: str) -> Stage:
     """The stage whose model is of this kind; the plain ranker's if there is none."""
     return next((stage for stage in STAGES.values() if stage.kind == kind), PLAIN)
+
+
+def load_for_stage(folder: str | Path, name: str | None) -> LightGBMModel:
+    """Load a model; raises `DataError` where a stage is named and the model is of another."""
+    model = load_model(folder)
+    if name is not None and stage_named(name).kind != model.kind:
+        raise DataError(
+            f"Folder {folder} holds a model of kind {model.kind!r}, not one of stage {name!r}; give another folder, or "
+            "leave --stage out."
+        )
+    return model

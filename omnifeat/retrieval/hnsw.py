@@ -23,7 +23,7 @@ from omnifeat.cosines import thread_count
 from omnifeat.embedding_table import EmbeddingTable, refuse_duplicates, typed_keys
 from omnifeat.errors import DataError, FingerprintError, SettingError
 from omnifeat.keys import KeyIndex, as_strings
-from omnifeat.retrieval.nearest import Hits, best_first, nearest, unit_rows
+from omnifeat.retrieval.nearest import Hits, best_first, join_hits, lengths_of, nearest, unit_rows
 
 __all__ = ["HnswIndex", "HnswSettings", "faiss_library"]
 
@@ -31,6 +31,7 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 _LEAST_BREADTH = 128
+_BLOCK_CANDIDATES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,12 @@ class HnswIndex:
             kinds = as_strings(pa.array(types) if not isinstance(types, pa.Array | pa.ChunkedArray) else types, "types")
         if vectors.ndim != 2 or len(vectors) != len(names) or (kinds is not None and len(kinds) != len(names)):
             raise DataError(f"There must be one vector and one type for each of the {len(names):,} ids; got others.")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            row = int(np.flatnonzero(~finite)[0])
+        lengths = lengths_of(vectors)
+        if not np.isfinite(lengths).all():
+            row = int(np.flatnonzero(~np.isfinite(lengths))[0])
             raise DataError(f"The vector of {names[row].as_py()!r} (row {row + 1}) holds NaN or infinity; embed again.")
         refuse_duplicates(lambda: iter([typed_keys(names, kinds)]), "the index", "id")
-        scaled, known = unit_rows(vectors)
+        known = lengths > 0
         if not known.any():
             raise DataError(f"All {len(names):,} vectors are zero: the encoder knows nothing of these entities.")
         order = pc.sort_indices(
@@ -171,7 +172,7 @@ class HnswIndex:
         ).to_numpy()
         order = order[known[order]]
         chosen = settings or HnswSettings()
-        vectors_ND = np.ascontiguousarray(scaled[order])
+        vectors_ND = unit_rows(vectors, lengths, order)
         graph = None
         if len(order) > chosen.exact_below:
             graph = _built(vectors_ND, chosen, threads)
@@ -256,9 +257,11 @@ class HnswIndex:
             kind = "entity" if entity_type is None else f"entity of type {entity_type!r}"
             raise DataError(f"There is no {kind} in {named}, so there is nothing to index.")
         kinds = pa.chunked_array(types, pa.large_string())
+        together = np.concatenate(vectors)
+        vectors.clear()
         return cls.build(
             names,
-            np.concatenate(vectors),
+            together,
             types=None if kinds.null_count == len(kinds) else kinds,
             fingerprint=tables[0].fingerprint,
             settings=settings,
@@ -317,16 +320,18 @@ class HnswIndex:
         if queries.ndim != 2:
             raise DataError(f"Query vectors must have two dimensions (queries, width); got {queries.ndim} instead.")
         self.check_encoder("the query table", fingerprint, queries.shape[1])
-        finite = np.isfinite(queries).all(axis=1)
-        if not finite.all():
-            raise DataError(f"The query vector in row {int(np.flatnonzero(~finite)[0])} holds NaN or infinity.")
-        units_QD, known_Q = unit_rows(queries)
-        asked = np.flatnonzero(known_Q)
+        lengths = lengths_of(queries)
+        if not np.isfinite(lengths).all():
+            row = int(np.flatnonzero(~np.isfinite(lengths))[0])
+            raise DataError(f"The query vector in row {row} holds NaN or infinity.")
+        asked = np.flatnonzero(lengths > 0)
+        units_QD = unit_rows(queries, lengths, asked)
         if self.graph is None or k >= len(self):
-            hits = nearest(units_QD[asked], self.vectors, k)
+            hits = nearest(units_QD, self.vectors, k)
         else:
+            kept = max(breadth or max(_LEAST_BREADTH, 2 * k), k)
             with _threads(thread_count(threads)):
-                hits = self._by_graph(units_QD[asked], k, max(breadth or max(_LEAST_BREADTH, 2 * k), k))
+                hits = join_hits(list(self._by_graph(units_QD, k, kept)))
         return Hits(asked[hits.query_rows], hits.rows, hits.ranks, hits.scores)
 
     def save(self, path: str | Path) -> None:
@@ -342,20 +347,24 @@ class HnswIndex:
 
         return load_index(path)
 
-    def _by_graph(self, units_QD: Float32, k: int, breadth: int) -> Hits:
+    def _by_graph(self, units_QD: Float32, k: int, breadth: int) -> Iterator[Hits]:
+        """Hits of one block of queries after the other, so that candidates take little memory."""
         places = min(breadth, len(self))
         parameters = faiss_library().SearchParametersHNSW(efSearch=breadth)
-        _, rows_QK = self.graph.search(units_QD, places, params=parameters)
-        found_QK = rows_QK >= 0
-        short = found_QK.sum(axis=1) < k
-        found_QK[short] = False
-        query_rows, rows = np.nonzero(found_QK)[0], rows_QK[found_QK]
-        if short.any():
-            again = np.flatnonzero(short)
-            exact = nearest(units_QD[again], self.vectors, k)
-            query_rows = np.concatenate([query_rows, again[exact.query_rows]])
-            rows = np.concatenate([rows, exact.rows])
-        return best_first(units_QD, self.vectors, query_rows, rows, k)
+        size = max(1, _BLOCK_CANDIDATES // places)
+        for start in range(0, len(units_QD), size):
+            block_BD = units_QD[start : start + size]
+            _, found_BK = self.graph.search(block_BD, places, params=parameters)
+            filled_BK = found_BK >= 0
+            short = np.flatnonzero(filled_BK.sum(axis=1) < k)
+            filled_BK[short] = False
+            query_rows, rows = np.nonzero(filled_BK)[0], found_BK[filled_BK]
+            if len(short):
+                exact = nearest(block_BD[short], self.vectors, k)
+                query_rows = np.concatenate([query_rows, short[exact.query_rows]])
+                rows = np.concatenate([rows, exact.rows])
+            hits = best_first(block_BD, self.vectors, query_rows, rows, k)
+            yield Hits(hits.query_rows + start, hits.rows, hits.ranks, hits.scores)
 
 
 def stored_vectors(graph: Any) -> Float32:

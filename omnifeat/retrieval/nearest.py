@@ -3,6 +3,7 @@
 Shape suffixes: Q queries, N vectors, D dimensions, B queries of one block, H hits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy.typing as npt
 
 from omnifeat.search.exact import exact_scores
 
-__all__ = ["Hits", "best_first", "nearest", "unit_rows"]
+__all__ = ["Hits", "best_first", "join_hits", "lengths_of", "nearest", "unit_rows"]
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 _BLOCK_BYTES = 64 * 1024 * 1024
+_BLOCK_ROWS = 65_536
 _ROUNDING = 2.0**-24  # of float32
 
 
@@ -41,12 +43,36 @@ class Hits:
     scores: Float32
 
 
-def unit_rows(vectors_ND: npt.NDArray[np.floating]) -> tuple[Float32, npt.NDArray[np.bool_]]:
-    """The rows scaled to length one, float32 (N, D), and whether each has a length at all (N,); zero stays zero."""
-    lengths_N = np.linalg.norm(vectors_ND.astype(np.float64), axis=1)
-    known_N = lengths_N > 0
-    scaled = np.divide(vectors_ND, lengths_N[:, None], out=np.zeros(vectors_ND.shape), where=known_N[:, None])
-    return np.ascontiguousarray(scaled, dtype=np.float32), known_N
+def join_hits(parts: Sequence[Hits]) -> Hits:
+    """Hits of blocks of queries as one; their query rows must be of the whole, and rise."""
+    if not parts:
+        nothing = np.empty(0, np.int64)
+        return Hits(nothing, nothing, nothing, np.empty(0, np.float32))
+    columns = ((part.query_rows, part.rows, part.ranks, part.scores) for part in parts)
+    query_rows, rows, ranks, scores = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return Hits(query_rows, rows, ranks, scores)
+
+
+def lengths_of(vectors_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Length of each row, float64 (N,); of a row that holds NaN or infinity, a length that is not finite."""
+    lengths_N = np.empty(len(vectors_ND))
+    for start in range(0, len(vectors_ND), _BLOCK_ROWS):
+        block = vectors_ND[start : start + _BLOCK_ROWS].astype(np.float64)
+        lengths_N[start : start + _BLOCK_ROWS] = np.sqrt(np.einsum("nd,nd->n", block, block))
+    return lengths_N
+
+
+def unit_rows(
+    vectors_ND: npt.NDArray[np.floating], lengths_N: npt.NDArray[np.float64], rows_R: Int64 | None = None
+) -> Float32:
+    """Rows, or some of them in an order of choice, scaled to length one, contiguous float32; zero rows stay zero."""
+    rows = np.arange(len(vectors_ND)) if rows_R is None else rows_R
+    units = np.empty((len(rows), vectors_ND.shape[1]), np.float32)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        some = rows[start : start + _BLOCK_ROWS]
+        lengths = lengths_N[some]
+        units[start : start + _BLOCK_ROWS] = vectors_ND[some] / np.where(lengths > 0, lengths, 1.0)[:, None]
+    return units
 
 
 def nearest(queries_QD: Float32, vectors_ND: Float32, k: int, block_bytes: int = _BLOCK_BYTES) -> Hits:
@@ -64,20 +90,18 @@ def nearest(queries_QD: Float32, vectors_ND: Float32, k: int, block_bytes: int =
     count = len(vectors_ND)
     slack = np.float32(2 * 2 * (vectors_ND.shape[1] + 2) * _ROUNDING)
     size = max(1, block_bytes // max(1, 4 * count))
-    queries_found, rows_found = [], []
+    parts = []
     for start in range(0, len(queries_QD), size):
-        products_BN = queries_QD[start : start + size] @ vectors_ND.T
+        block_BD = queries_QD[start : start + size]
+        products_BN = block_BD @ vectors_ND.T
         if k < count:
             thresholds_B = np.partition(products_BN, count - k, axis=1)[:, count - k] - slack
-            found = np.nonzero(products_BN >= thresholds_B[:, None])
+            query_rows, rows = np.nonzero(products_BN >= thresholds_B[:, None])
         else:
-            found = tuple(np.indices(products_BN.shape).reshape(2, -1))
-        queries_found.append(found[0] + start)
-        rows_found.append(found[1])
-    nothing = [np.empty(0, np.int64)]
-    return best_first(
-        queries_QD, vectors_ND, np.concatenate(queries_found or nothing), np.concatenate(rows_found or nothing), k
-    )
+            query_rows, rows = np.indices(products_BN.shape).reshape(2, -1)
+        hits = best_first(block_BD, vectors_ND, query_rows, rows, k)
+        parts.append(Hits(hits.query_rows + start, hits.rows, hits.ranks, hits.scores))
+    return join_hits(parts)
 
 
 def best_first(queries_QD: Float32, vectors_ND: Float32, query_rows: Int64, rows: Int64, k: int) -> Hits:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omnifeat.embedding_table import embedding_schema, open_writer, vector_array
 from omnifeat.errors import DataError, FingerprintError, SettingError
 from omnifeat.retrieval.hnsw import HnswIndex, HnswSettings
-from omnifeat.retrieval.nearest import Hits, nearest, unit_rows
+from omnifeat.retrieval.nearest import Hits, lengths_of, nearest, unit_rows
 
 FEW = settings(deadline=None, max_examples=25)
 GRAPH = HnswSettings(exact_below=0, neighbours=8, breadth=40)
@@ -63,7 +63,7 @@ def test_exact_search_is_the_plain_one(seed: int, count: int, k: int, block_byte
     vectors[rng.integers(count, size=count // 2)] = vectors[0]
     index = HnswIndex.build(names(count), vectors)
     assert index.exact
-    hits = nearest(unit_rows(queries)[0], index.vectors, k, block_bytes)
+    hits = nearest(unit_rows(queries, lengths_of(queries)), index.vectors, k, block_bytes)
     scores = np.array([float(a) for a in hits.scores])
     for query, expected in enumerate(plain(queries, vectors, names(count), k)):
         mine = hits.query_rows == query
@@ -168,6 +168,16 @@ def test_zero_vectors_are_counted_and_never_found() -> None:
     queries = clustered(3, seed=1)
     queries[1] = 0
     assert np.bincount(index.search(queries, 5).query_rows, minlength=3).tolist() == [5, 0, 5]
+
+
+def test_blocks_of_queries_change_nothing(graph: HnswIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = clustered(60, seed=7)
+    expected = graph.search(queries, 5)
+    monkeypatch.setattr("omnifeat.retrieval.hnsw._BLOCK_CANDIDATES", 1000)  # seven queries at a time
+    found = graph.search(queries, 5)
+    for name in ("query_rows", "rows", "ranks", "scores"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert len(graph.search(np.empty((0, 16), np.float32), 5).rows) == 0
 
 
 def test_duplicated_vectors_have_equal_scores(graph: HnswIndex) -> None:
