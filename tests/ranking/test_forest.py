@@ -14,7 +14,7 @@ def booster(values: np.ndarray, labels: np.ndarray, trees: int = 9, **more: obje
     return lightgbm.train({**parameters, **more}, lightgbm.Dataset(values, labels), trees)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.integers(0, 10_000), st.sampled_from([2, 5, 15, MAX_LEAVES]), st.booleans(), st.booleans())
 def test_scores_are_those_of_lightgbm(seed: int, leaves: int, missing_seen: bool, missing_asked: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -72,13 +72,18 @@ def test_a_tree_without_a_split() -> None:
         {"linear_tree": True},
         {"objective": "multiclass", "num_class": 3},
         {"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1},
-        {"categorical_feature": [0]},
     ],
 )
 def test_what_it_does_not_know_is_left_to_lightgbm(more: dict[str, object]) -> None:
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 9, size=(600, 2)).astype(float) + 0.1 * rng.random((600, 2)) * (
-        "categorical" not in str(more)
-    )
-    labels = (values[:, 0] * 7 + values[:, 1]) % 3 // 1
+    values = rng.normal(size=(600, 2))
+    labels = np.round(3 * rng.random(600) - 0.5).clip(0, 2)
     assert read_forest(booster(values, labels, **more).model_to_string()) is None
+
+
+def test_trees_that_split_by_category_are_left_to_lightgbm() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 9, size=(600, 1)).astype(float)
+    data = lightgbm.Dataset(kinds, (kinds[:, 0] * 7) % 3, categorical_feature=[0])
+    trained = lightgbm.train({"verbosity": -1, "num_threads": 1, "max_cat_to_onehot": 2}, data, 2)
+    assert read_forest(trained.model_to_string()) is None

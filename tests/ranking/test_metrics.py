@@ -25,7 +25,7 @@ def test_by_hand() -> None:
     assert ranks.queries.tolist() == ["a", "b"]
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.integers(0, 10_000))
 def test_without_ties_they_are_those_of_ir_measures(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -42,8 +42,8 @@ def test_without_ties_they_are_those_of_ir_measures(seed: int) -> None:
             assert np.isnan(value) or value == pytest.approx(theirs[name, query])
 
 
-@settings(max_examples=20)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=5))
+@settings(max_examples=10)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=4))
 def test_ties_are_the_mean_over_all_orders(rows: list[tuple[int, int, int]]) -> None:
     scores, gains, reference = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     query = np.zeros(len(rows), dtype=int)
@@ -68,7 +68,7 @@ def test_ties_are_the_mean_over_all_orders(rows: list[tuple[int, int, int]]) -> 
     assert kept_of_top(reference, scores, query, top=1, within=2)[0] == pytest.approx(np.mean(pairs))
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.integers(0, 1000))
 def test_the_order_of_rows_says_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
