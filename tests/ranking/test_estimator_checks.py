@@ -13,6 +13,7 @@ EXPECTED = {
     "check_estimators_nan_inf": "a missing value is a value here",
     "check_n_features_in_after_fitting": OURS,
     "check_fit1d": OURS,
+    "check_fit2d_predict1d": OURS,
     "check_estimators_empty_data_messages": OURS,
     "check_estimator_sparse_array": "features are dense tables",
     "check_estimator_sparse_matrix": "features are dense tables",
@@ -26,13 +27,13 @@ EXPECTED = {
 
 
 class _Graded:
-    """Makes of scikit-learn's labels what a ranker takes: grades from 0, and queries of ten rows."""
+    """Makes of scikit-learn's labels what a ranker takes: grades from 0, and queries of about ten rows."""
 
     def fit(self, X: Any, y: Any) -> Any:
         labels = np.asarray(y)
         grades = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
         grades = np.minimum(grades * 4 // max(1, grades.max() + 1), 3) if labels.ndim else grades
-        queries = np.arange(len(labels)) // 10 if labels.ndim else labels
+        queries = np.arange(len(labels)) % (len(labels) // 10 + 1) if labels.ndim else labels
         return super().fit(X, grades, query_ids=queries)  # type: ignore[misc]
 
 
@@ -48,7 +49,8 @@ class GradedL2(_Graded, L2Ranker):
     pass
 
 
-MODELS = [kind(n_estimators=3, min_child_samples=1, threads=1) for kind in (GradedLambda, GradedL1, GradedL2)]
+SMALL: dict[str, Any] = {"n_estimators": 3, "min_child_samples": 1, "threads": 1}
+MODELS = [GradedLambda(**SMALL), GradedL1(keep=1, **SMALL), GradedL2(**SMALL)]
 CHECKS = [
     pytest.param(model, check, id=f"{type(model).__name__}-{getattr(check, 'func', check).__name__}")
     for model in MODELS
