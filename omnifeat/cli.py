@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("omnifeat.commands.train", "Train an encoder on a dataset folder and freeze it."),
     "embed": ("omnifeat.commands.embed", "Encode entities or queries into a table of vectors."),
     "featurize": ("omnifeat.commands.featurize", "Add cosine features to a table of (query, entity) pairs."),
+    "index": ("omnifeat.commands.index", "Build an index of embeddings and search it."),
     "evaluate": ("omnifeat.commands.evaluate", "Measure Recall@k and relevance beside baselines."),
     "reproduce": ("omnifeat.commands.reproduce", "The paper's Tables 2 to 6 on a dataset, with a report."),
     "rank": ("omnifeat.commands.rank", "Train, apply and cross-validate LightGBM rankers."),

@@ -4,6 +4,7 @@ LightGBM takes features by position and ignores their names when it predicts; a 
 place gives wrong scores without a word. The manifest keeps names, order and types; every prediction goes through it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,10 +20,12 @@ from omnifeat.data.files import as_table
 from omnifeat.errors import DataError, SettingError
 
 __all__ = [
+    "FEATURES_KEY",
     "FINGERPRINT_KEY",
     "FeatureManifest",
     "Features",
     "choose_features",
+    "declared_roles",
     "expand_columns",
     "expand_feature_sets",
     "read_features",
@@ -31,6 +34,9 @@ __all__ = [
 
 # Schema metadata under which a table of features names the frozen encoder that its cosines come from.
 FINGERPRINT_KEY = "omnifeat.fingerprint"
+
+# Under which a table of features describes its columns (see `ranking.feature_table`).
+FEATURES_KEY = "omnifeat.features"
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -69,14 +75,26 @@ def read_features(data: Any) -> Features:
         raise DataError("The features have no rows; give at least one row.")
     if features.values.shape[1] == 0:
         raise DataError("The features have no columns; give at least one numeric column.")
-    infinite = np.isinf(features.values)
-    if infinite.any():
-        row, column = np.argwhere(infinite)[0]
+    infinite = _infinite(features.values)
+    if infinite is not None:
+        row, column = infinite
         raise DataError(
             f"Feature {features.names[column]!r} is infinite in row {row}; "
             "give a finite number, or null where it is missing."
         )
     return features
+
+
+def _infinite(values: FloatArray) -> tuple[int, int] | None:
+    """Row and column of the first infinite value, or None. A sum is finite where all values are, and soon made."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(values.sum(axis=0)))
+    places = []
+    for column in suspects.tolist():
+        infinite = np.isinf(values[:, column])
+        if infinite.any():
+            places.append((int(infinite.argmax()), column))
+    return min(places, default=None)
 
 
 def _from_array(array: npt.NDArray[Any]) -> Features:
@@ -110,7 +128,7 @@ def _attached_fingerprint(data: Any) -> str | None:
 def _from_table(table: pa.Table, attached: str | None) -> Features:
     names = tuple(str(name) for name in table.column_names)
     _check_distinct(names)
-    values = np.empty((table.num_rows, len(names)), dtype=np.float64)
+    values = np.empty((table.num_rows, len(names)), dtype=np.float64, order="F")  # filled column by column
     types = []
     for index, name in enumerate(names):
         column = table.column(index)
@@ -120,8 +138,10 @@ def _from_table(table: pa.Table, attached: str | None) -> Features:
                 f"Feature {name!r} is of type {column.type}, not numeric; leave it out or turn it into numbers."
             )
         types.append(kind)
-        # Nulls become NaN, which is LightGBM's missing value.
-        values[:, index] = pc.fill_null(pc.cast(column, pa.float64(), safe=False), float("nan")).to_numpy()
+        if kind == "float32" and pa.types.is_float32(column.type) and not column.null_count:
+            values[:, index] = column.to_numpy()
+        else:  # Nulls become NaN, which is LightGBM's missing value.
+            values[:, index] = pc.fill_null(pc.cast(column, pa.float64(), safe=False), float("nan")).to_numpy()
     metadata = table.schema.metadata or {}
     stored = metadata.get(FINGERPRINT_KEY.encode())
     return Features(values, names, tuple(types), named=True, fingerprint=stored.decode() if stored else attached)
@@ -163,7 +183,7 @@ class FeatureManifest:
             A column is missing, or one stands there that the model was not trained on.
         """
         if features.named and self.named:
-            values = self._by_name(features)
+            values, types = self._by_name(features)
         else:
             if features.named:
                 raise DataError(
@@ -175,8 +195,8 @@ class FeatureManifest:
                     f"The array has {len(features.names)} columns, the model was trained on {len(self.names)}; "
                     "give the same columns in the same order."
                 )
-            values = features.values
-        single = [index for index, kind in enumerate(self.types) if kind == "float32"]
+            values, types = features.values, features.types
+        single = [index for index, kind in enumerate(self.types) if kind == "float32" != types[index]]
         if single:
             values = values.copy()
             # Beyond float32's range a value becomes infinite and goes the same way at every split.
@@ -184,7 +204,7 @@ class FeatureManifest:
                 values[:, single] = values[:, single].astype(np.float32)
         return values
 
-    def _by_name(self, features: Features) -> FloatArray:
+    def _by_name(self, features: Features) -> tuple[FloatArray, tuple[str, ...]]:
         position = {name: index for index, name in enumerate(features.names)}
         for name in self.names:
             if name not in position:
@@ -198,7 +218,10 @@ class FeatureManifest:
                     f"Column {name!r} is not a feature that the model was trained on; drop it and keep "
                     f"{_listed(self.names)}."
                 )
-        return features.values[:, [position[name] for name in self.names]]
+        if features.names == self.names:
+            return features.values, features.types
+        order = [position[name] for name in self.names]
+        return features.values[:, order], tuple(features.types[place] for place in order)
 
 
 def choose_features(
@@ -210,7 +233,8 @@ def choose_features(
 ) -> list[str]:
     """Names of the columns to use as features, in the table's order unless `features` gives one.
 
-    Without `features` they are all numeric and boolean columns but `exclude` and `reserved` (label, query, ids).
+    Without `features` they are all numeric and boolean columns but `exclude`, `reserved` (label, query, ids) and those
+    that the table's own manifest calls something else than a feature (see `ranking.feature_table`).
 
     Raises
     ------
@@ -234,10 +258,35 @@ def choose_features(
         chosen = list(dict.fromkeys(features))
     else:
         left_out = {*exclude, *reserved}
-        chosen = [field.name for field in table.schema if field.name not in left_out and _kind(field.type) is not None]
+        # a table of `omnifeat rank features` says itself which columns are none, such as the position
+        roles = declared_roles(table.schema)
+        chosen = [
+            field.name
+            for field in table.schema
+            if field.name not in left_out
+            and _kind(field.type) is not None
+            and roles.get(field.name, "feature") == "feature"
+        ]
     if not chosen:
         raise DataError(f"No numeric column is left as a feature among {_listed(table.column_names)}.")
     return chosen
+
+
+def declared_roles(schema: pa.Schema) -> dict[str, str]:
+    """Column -> its role (`feature`, `label`, `position`, ...) by the table's own manifest; empty without one.
+
+    Raises
+    ------
+    DataError
+        What stands in the metadata is no manifest.
+    """
+    stored = (schema.metadata or {}).get(FEATURES_KEY.encode(), b"[]")
+    try:
+        return {str(column["name"]): str(column["role"]) for column in json.loads(stored)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"The table's metadata '{FEATURES_KEY}' cannot be read ({error}); make the table again."
+        ) from None
 
 
 def expand_feature_sets(specifications: Sequence[str], columns: Sequence[str]) -> dict[str, list[str]]:

@@ -11,7 +11,18 @@ import pyarrow.compute as pc
 
 from omnifeat.errors import DataError
 
-__all__ = ["MAX_GRADE", "MAX_ROWS_PER_QUERY", "Groups", "check_grades", "encode_queries", "group_rows"]
+__all__ = [
+    "MAX_GRADE",
+    "MAX_ROWS_PER_QUERY",
+    "Groups",
+    "check_grades",
+    "check_positions",
+    "content_order",
+    "dense_codes",
+    "encode_queries",
+    "group_rows",
+    "to_numpy",
+]
 
 MAX_ROWS_PER_QUERY = 10_000  # LightGBM's own limit
 MAX_GRADE = 10_000  # a gain is kept for every grade up to the largest
@@ -33,7 +44,7 @@ def check_grades(labels: Any, rows: int, what: str = "label") -> npt.NDArray[np.
     DataError
         Another number of labels than rows; a grade that is missing, no whole number, negative or above 10,000.
     """
-    raw = np.asarray(_to_numpy(labels))
+    raw = np.asarray(to_numpy(labels))
     if raw.ndim != 1 or len(raw) != rows:
         raise DataError(f"There must be one {what} for each of the {rows} rows; got shape {raw.shape} instead.")
     try:
@@ -58,7 +69,7 @@ def encode_queries(query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], np
     DataError
         Another number of query ids than rows, or a query id that is null.
     """
-    ids = _to_numpy(query_ids)
+    ids = to_numpy(query_ids)
     if ids.ndim != 1 or len(ids) != rows:
         raise DataError(f"There must be one query id for each of the {rows} rows; got shape {ids.shape} instead.")
     missing = pd.isna(ids)
@@ -69,11 +80,25 @@ def encode_queries(query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], np
     return codes.astype(np.int64), np.asarray(distinct)
 
 
+def check_positions(positions: Any, rows: int) -> npt.NDArray[np.int64] | None:
+    """Positions as int64 (rows,), or None where none are given; raises `DataError` for one that is none."""
+    return None if positions is None else check_grades(positions, rows, "position")
+
+
+def dense_codes(
+    codes: npt.NDArray[np.int64], queries: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Codes without gaps and the queries that they mean, where some queries have no row left."""
+    kept, dense = np.unique(codes, return_inverse=True)
+    return dense.astype(np.int64), queries[kept]
+
+
 def group_rows(
     codes: npt.NDArray[np.int64],
     distinct: npt.NDArray[Any],
     values: npt.NDArray[np.float64],
-    grades: npt.NDArray[np.int64],
+    grades: npt.NDArray[Any],
+    *more: npt.NDArray[Any],
 ) -> Groups:
     """Gather rows by query; queries, and rows within one, are ordered by a hash of what they hold.
 
@@ -81,7 +106,8 @@ def group_rows(
     another order would give another model. Ordered by content, it does not matter how the input was ordered. A hash,
     and not the values themselves, so that no feature decides ties; columns of one value have no part in it.
 
-    `codes` int64 (n,), `values` float64 (n, features) in the order of features used for training, `grades` int64 (n,).
+    `codes` int64 (n,), `values` float64 (n, features) in the order of features used for training, `grades` (n,) and
+    `more` (positions, weights), each (n,), whole or decimal numbers.
 
     Raises
     ------
@@ -95,7 +121,7 @@ def group_rows(
             f"Query {distinct[largest]!r} has {sizes[largest]:,} rows and LightGBM takes {MAX_ROWS_PER_QUERY:,} "
             "at most; keep its positives and a sample of the rest."
         )
-    row_hashes = _row_hashes(values, grades)
+    row_hashes = _row_hashes(values, grades, *more)
     query_hashes = np.zeros(len(distinct), dtype=np.uint64)
     np.add.at(query_hashes, codes, row_hashes)  # a sum does not depend on the order of rows
     order = np.lexsort((row_hashes, codes, query_hashes[codes])).astype(np.int64)
@@ -107,12 +133,21 @@ def group_rows(
     return Groups(order, gathered)
 
 
-def _row_hashes(values: npt.NDArray[np.float64], grades: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """A stable hash of each row's varying features and grade, uint64 (n,)."""
-    hashes = _mixed(grades.astype(np.uint64))
-    for column in values.T:
-        canonical = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one zero
-        bits = np.ascontiguousarray(canonical).view(np.uint64)
+def content_order(values: npt.NDArray[np.float64], *more: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """An order of rows that depends on what they hold alone, int64 (n,): for models that know no queries.
+
+    `values` float64 (n, features) in the order of features used for training; `more` (labels, weights), each (n,).
+    """
+    return np.argsort(_row_hashes(values, *more), kind="stable").astype(np.int64)
+
+
+def _row_hashes(values: npt.NDArray[np.float64], *more: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """A stable hash of each row's `more` and varying features, uint64 (n,)."""
+    hashes = np.zeros(len(values), dtype=np.uint64)
+    for column in (*more, *values.T):
+        canonical = column.astype(np.float64) + 0.0  # one zero
+        canonical[np.isnan(canonical)] = np.nan  # one NaN
+        bits = canonical.view(np.uint64)
         if (bits != bits[0]).any():
             hashes = _mixed(hashes ^ bits)
     return hashes
@@ -126,7 +161,7 @@ def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-def _to_numpy(data: Any) -> npt.NDArray[Any]:
+def to_numpy(data: Any) -> npt.NDArray[Any]:
     """Labels or ids of any library as a NumPy array; text as objects."""
     if isinstance(data, pa.Array | pa.ChunkedArray):
         if pa.types.is_dictionary(data.type):

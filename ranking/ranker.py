@@ -4,48 +4,22 @@ LightGBM's LambdaRank, with what it leaves to its callers done here: rows in any
 verified, features held to those of training, grades above 30, queries that teach nothing, and missing values.
 """
 
-import functools
-import importlib
-import logging
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 
-from omnifeat.errors import DataError, FingerprintError, SettingError
-from ranking.features import FeatureManifest, Features, read_features
-from ranking.groups import check_grades, encode_queries, group_rows
+from omnifeat.errors import DataError, SettingError
+from ranking.base import LightGBMModel, Rows, TrainingFeatures, held_out_queries, train_booster
+from ranking.groups import check_grades, check_positions, dense_codes, encode_queries, group_rows, to_numpy
 
-__all__ = ["LambdaRanker"]
+__all__ = ["LambdaRanker", "evaluation_given"]
 
 _DEFAULT_GAIN_GRADES = 31  # LightGBM has gains 2^grade - 1 for grades 0 to 30
-_log = logging.getLogger("ranking.lightgbm")
 
 
-class _LogRecords:
-    """LightGBM's lines, as records of the `ranking.lightgbm` logger rather than prints."""
-
-    def info(self, line: str) -> None:
-        _log.debug(line)
-
-    def warning(self, line: str) -> None:
-        _log.info(line)
-
-
-@functools.cache
-def lightgbm_library() -> Any:
-    """The lightgbm module, imported when first needed: its OpenMP must not load before the caller's own."""
-    library = importlib.import_module("lightgbm")
-    library.register_logger(_LogRecords())
-    return library
-
-
-class LambdaRanker(BaseEstimator):
+class LambdaRanker(LightGBMModel):
     """Ranks the candidates of a query with LightGBM's LambdaRank.
 
     The order of rows, of queries and of columns, and how queries are named, don't change the model. One seed, one set
@@ -63,6 +37,11 @@ class LambdaRanker(BaseEstimator):
         Pairs of which neither candidate stands above this rank are left out of the loss.
     early_stopping_rounds : int
         Trees without a better NDCG after which training stops, when there is an evaluation set.
+    validation_fraction : float or None
+        Share of the queries of `fit`, chosen by a hash of their text and the seed, that early stopping watches and
+        training leaves out, where `fit` is given no evaluation set.
+    position_bias_regularization : float
+        L2 penalty on what LightGBM learns of positions, when `fit` is given positions.
     label_gain : sequence of float or None
         Gain of grade 0, 1, 2, ...; None takes 2^grade - 1, or the grade itself where a grade is above 30, as the
         exponential would leave weight to the highest grades only.
@@ -98,6 +77,15 @@ class LambdaRanker(BaseEstimator):
         The encoder whose features the ranker takes.
     """
 
+    kind: ClassVar[str] = "lambda-ranker"
+    _fitted: ClassVar[tuple[str, ...]] = (
+        "best_iteration_",
+        "best_score_",
+        "queries_",
+        "queries_without_positive_",
+        "eval_queries_without_positive_",
+    )
+
     def __init__(
         self,
         *,
@@ -110,6 +98,8 @@ class LambdaRanker(BaseEstimator):
         eval_at: int = 10,
         truncation_level: int = 30,
         early_stopping_rounds: int = 30,
+        validation_fraction: float | None = None,
+        position_bias_regularization: float = 0.0,
         label_gain: Sequence[float] | None = None,
         monotonic_cst: Mapping[str, int] | None = None,
         seed: int = 0,
@@ -126,6 +116,8 @@ class LambdaRanker(BaseEstimator):
         self.eval_at = eval_at
         self.truncation_level = truncation_level
         self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.position_bias_regularization = position_bias_regularization
         self.label_gain = label_gain
         self.monotonic_cst = monotonic_cst
         self.seed = seed
@@ -139,6 +131,8 @@ class LambdaRanker(BaseEstimator):
         y: Any,
         *,
         query_ids: Any,
+        positions: Any = None,
+        split_ids: Any = None,
         eval_X: Any = None,
         eval_y: Any = None,
         eval_query_ids: Any = None,
@@ -153,6 +147,12 @@ class LambdaRanker(BaseEstimator):
             Grades, higher for better.
         query_ids : (n,)
             The query of each row, text or number.
+        positions : (n,) whole numbers from 0, or None
+            Where each row was shown when its grade came about. LightGBM then learns how much a position helps beside
+            the trees (`position` of its data sets), and scores are free of it. Not a feature.
+        split_ids : (n,) or None
+            What `validation_fraction` hashes instead of `query_ids`: the query's text, where `query_ids` are requests
+            of which several have the same query.
         eval_X, eval_y, eval_query_ids
             The same for the queries that early stopping watches; all three or none.
 
@@ -166,78 +166,86 @@ class LambdaRanker(BaseEstimator):
         FingerprintError
             The features are of another encoder than `encoder_fingerprint`, or than those of the evaluation set.
         """
-        self._check_settings()
-        given = [part is not None for part in (eval_X, eval_y, eval_query_ids)]
-        if any(given) and not all(given):
-            raise SettingError("An evaluation set needs eval_X, eval_y and eval_query_ids; give all three or none.")
+        self._check_common_settings(("eval_at", "truncation_level"))
+        training = self._training_features(X)
+        grades = check_grades(y, len(training.values))
+        evaluation = evaluation_given(eval_X, eval_y, eval_query_ids)
+        eval_grades = check_grades(eval_y, len(to_numpy(eval_y)), "evaluation label") if evaluation else None
+        return self._fit_grades(
+            training, grades, self.label_gain, query_ids, positions, split_ids, eval_X, eval_grades, eval_query_ids
+        )
 
-        features = read_features(X)
-        manifest = FeatureManifest.of(features)
-        fingerprint = self.encoder_fingerprint or features.fingerprint
-        _same_encoder(features, fingerprint)
-        grades = check_grades(y, len(features.values))
-        codes, queries = encode_queries(query_ids, len(features.values))
+    def _graded(self, y: Any, query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], Sequence[float] | None]:
+        """Grades of labels, int64 (rows,), and the gain of each grade where it is not the default."""
+        del query_ids  # of no use here: a grade is a grade in any query
+        return check_grades(y, rows), self.label_gain
+
+    def _fit_grades(
+        self,
+        training: TrainingFeatures,
+        grades: npt.NDArray[np.int64],
+        label_gain: Sequence[float] | None,
+        query_ids: Any,
+        positions: Any,
+        split_ids: Any,
+        eval_X: Any,
+        eval_grades: npt.NDArray[np.int64] | None,
+        eval_query_ids: Any,
+    ) -> Self:
+        """What `fit` does once rows have grades and grades have gains."""
+        values = training.values
+        codes, queries = encode_queries(query_ids, len(values))
+        places = check_positions(positions, len(values))
         positive = np.bincount(codes, weights=grades > 0, minlength=len(queries)) > 0
-        if not _any_differ(codes, grades, len(queries)):
+        self.queries_ = len(queries)
+        self.queries_without_positive_ = int((~positive).sum())
+        self.eval_queries_without_positive_: int | None = None
+        largest = int(grades.max())
+        evaluation: Rows | None = None
+        kept = np.ones(len(values), dtype=np.bool_)
+        if eval_grades is not None:
+            eval_values = self._further_features(training, eval_X)
+            if len(eval_values) != len(eval_grades):
+                raise DataError(
+                    f"There must be one evaluation label for each of the {len(eval_values)} rows; "
+                    f"got {len(eval_grades)} instead."
+                )
+            eval_codes, eval_queries = encode_queries(eval_query_ids, len(eval_values))
+            evaluation = self._evaluation_rows(eval_values, eval_grades, eval_codes, eval_queries)
+            largest = max(largest, int(eval_grades.max()))
+        elif self.validation_fraction is not None:
+            split = (codes, queries) if split_ids is None else encode_queries(split_ids, len(values))
+            kept = ~held_out_queries(*split, self.validation_fraction, self.seed)
+            evaluation = self._evaluation_rows(values[~kept], grades[~kept], *dense_codes(codes[~kept], queries))
+            if split_ids is not None and len(np.intersect1d(codes[kept], codes[~kept])):
+                raise DataError("Rows of one query have different split ids, so that it would stand on both sides.")
+        if not kept.all():
+            values, grades, (codes, queries) = values[kept], grades[kept], dense_codes(codes[kept], queries)
+            places = None if places is None else places[kept]
+        if not any_differ(codes, grades, len(queries)):
             raise DataError(
                 f"No query of the {len(queries)} has candidates of different grades, so there is no order to learn; "
                 "give queries with both better and worse candidates."
             )
-
-        # Trees break ties between features by their place: by name, the order of columns has no say.
-        columns = np.argsort(np.array(manifest.names)) if manifest.named else np.arange(len(manifest.names))
-        names = _model_names([manifest.names[index] for index in columns])
-        values = manifest.align(features)[:, columns]
-        largest = int(grades.max())
-        lightgbm = lightgbm_library()
-
-        evaluation: tuple[Any, ...] | None = None
-        without: int | None = None
-        if all(given):
-            evaluation, without = self._evaluation_rows(manifest, fingerprint, eval_X, eval_y, eval_query_ids)
-            largest = max(largest, int(evaluation[1].max()))
-        parameters = {**self._parameters(largest), **self._monotonic([manifest.names[index] for index in columns])}
-
-        groups = group_rows(codes, queries, values, grades)
-        train_set = lightgbm.Dataset(
-            values[groups.order],
-            label=grades[groups.order],
-            group=groups.sizes,
-            feature_name=names,
-            params=parameters,
-        )
-        evaluation_sets, callbacks = [], []
-        if evaluation is not None:
-            eval_values, eval_grades, eval_codes, eval_queries = evaluation
-            eval_values = eval_values[:, columns]
-            eval_groups = group_rows(eval_codes, eval_queries, eval_values, eval_grades)
-            evaluation_sets.append(
-                lightgbm.Dataset(
-                    eval_values[eval_groups.order],
-                    label=eval_grades[eval_groups.order],
-                    group=eval_groups.sizes,
-                    reference=train_set,
-                    params=parameters,
-                )
-            )
-            callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
-        booster = lightgbm.train(
+        parameters = self._parameters(label_gain, largest, training)
+        more = () if places is None else (places,)
+        groups = group_rows(codes, queries, values, grades, *more)
+        trained = train_booster(
             parameters,
-            train_set,
-            num_boost_round=self.n_estimators,
-            valid_sets=evaluation_sets,
-            valid_names=["evaluation"] * len(evaluation_sets),
-            callbacks=callbacks,
+            training.names,
+            Rows(
+                values[groups.order],
+                grades[groups.order],
+                groups.sizes,
+                positions=None if places is None else places[groups.order],
+            ),
+            evaluation,
+            rounds=self.n_estimators,
+            early_stopping_rounds=self.early_stopping_rounds,
         )
-
-        scores = booster.best_score.get("evaluation", {})
-        # Through the text form, so that a ranker scores alike before and after saving.
-        text = booster.model_to_string(num_iteration=booster.best_iteration if evaluation is not None else -1)
-        self._use(text, manifest, fingerprint)
-        self.best_score_ = float(next(iter(scores.values()))) if scores else None
-        self.queries_ = len(queries)
-        self.queries_without_positive_ = int((~positive).sum())
-        self.eval_queries_without_positive_ = without
+        self._use({"": trained.text}, training.manifest, training.fingerprint)
+        self.best_iteration_ = trained.trees
+        self.best_score_ = trained.best_score
         return self
 
     def predict(self, X: Any, *, encoder_fingerprint: str | None = None) -> npt.NDArray[np.float64]:
@@ -252,73 +260,18 @@ class LambdaRanker(BaseEstimator):
         FingerprintError
             The features (by `encoder_fingerprint`, or by what the table carries) are of another encoder.
         """
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("This LambdaRanker is not fitted yet; call fit, or load a saved one.")
-        features = read_features(X)
-        _same_encoder(features, self.encoder_fingerprint_, encoder_fingerprint)
-        values = self.manifest_.align(features)[:, self._columns()]
-        scores = self.booster_.predict(values, num_threads=self.threads or 0)
-        return np.asarray(scores, dtype=np.float64)
+        return self._boosted(self._values(X, encoder_fingerprint))
 
     @property
-    def feature_importances_(self) -> npt.NDArray[np.float64]:
-        """Total gain of the splits on each feature, float64 (features,), in the order of `feature_names_in_`."""
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("This LambdaRanker is not fitted yet; call fit, or load a saved one.")
-        importances = np.empty(len(self.manifest_.names), dtype=np.float64)
-        importances[self._columns()] = self.booster_.feature_importance(importance_type="gain")
-        return importances
+    def booster_(self) -> Any:
+        """The LightGBM booster."""
+        self._check_fitted()
+        return self.boosters_[""]
 
-    def save(self, path: str | Path) -> None:
-        """Write the ranker as a folder of text files (see `ranking.saving`); raises `OutputError` if it cannot be."""
-        from ranking.saving import save_ranker
-
-        save_ranker(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "LambdaRanker":
-        """Read a ranker written by `save`; raises `DataError` if a file is missing or was changed."""
-        from ranking.saving import load_ranker
-
-        return load_ranker(path)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether `fit` or `load` has been called."""
-        return hasattr(self, "booster_")
-
-    def _use(self, text: str, manifest: FeatureManifest, fingerprint: str | None) -> None:
-        """Take over a trained model in LightGBM's text form."""
-        self.booster_ = lightgbm_library().Booster(model_str=text)
-        self.manifest_ = manifest
-        self.n_features_in_ = len(manifest.names)
-        if manifest.named:
-            self.feature_names_in_ = np.array(manifest.names, dtype=object)
-        self.best_iteration_ = int(self.booster_.num_trees())
-        self.encoder_fingerprint_ = fingerprint
-
-    def _columns(self) -> npt.NDArray[np.int64]:
-        """Places, in the manifest, of the model's features in its own order."""
-        names = self.manifest_.names
-        return np.argsort(np.array(names)) if self.manifest_.named else np.arange(len(names))
-
-    def _check_settings(self) -> None:
-        for name in ("n_estimators", "eval_at", "truncation_level", "early_stopping_rounds", "min_child_samples"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise SettingError(
-                    f"The {name!r} setting of LambdaRanker must be a whole number from 1; got {value!r}."
-                )
-        if not isinstance(self.num_leaves, int) or self.num_leaves < 2:
-            raise SettingError(
-                f"The 'num_leaves' setting of LambdaRanker must be a whole number from 2; got {self.num_leaves!r}."
-            )
-        if not self.learning_rate > 0:
-            raise SettingError(
-                f"The 'learning_rate' setting of LambdaRanker must be above 0; got {self.learning_rate!r}."
-            )
-
-    def _parameters(self, largest_grade: int) -> dict[str, Any]:
-        gains = list(self.label_gain) if self.label_gain is not None else None
+    def _parameters(
+        self, label_gain: Sequence[float] | None, largest_grade: int, training: TrainingFeatures
+    ) -> dict[str, Any]:
+        gains = list(label_gain) if label_gain is not None else None
         if gains is not None and len(gains) <= largest_grade:
             raise SettingError(
                 f"The 'label_gain' setting has gains for grades 0 to {len(gains) - 1}, but there is a grade "
@@ -327,85 +280,49 @@ class LambdaRanker(BaseEstimator):
         if gains is None and largest_grade >= _DEFAULT_GAIN_GRADES:
             gains = [float(grade) for grade in range(largest_grade + 1)]
         parameters: dict[str, Any] = {
+            **self._common_parameters(training),
             "objective": "lambdarank",
             "metric": "ndcg",
             "eval_at": [self.eval_at],
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": self.min_child_samples,
-            "lambda_l2": self.reg_lambda,
-            "feature_fraction": self.colsample_bytree,
             "lambdarank_truncation_level": self.truncation_level,
-            "seed": self.seed,
-            "num_threads": self.threads or 0,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
+            "lambdarank_position_bias_regularization": self.position_bias_regularization,
         }
         if gains is not None:
             parameters["label_gain"] = gains
         return {**parameters, **(self.lightgbm_parameters or {})}
 
-    def _monotonic(self, features: Sequence[str]) -> dict[str, Any]:
-        """LightGBM's parameter for `monotonic_cst`, in the order of the model's features."""
-        constraints = dict(self.monotonic_cst or {})
-        for name, direction in constraints.items():
-            if name not in features:
-                raise SettingError(
-                    f"The 'monotonic_cst' setting names {name!r}, which is no feature; the features are "
-                    f"{', '.join(features)}."
-                )
-            if direction not in (-1, 0, 1):
-                raise SettingError(
-                    f"The 'monotonic_cst' of feature {name!r} must be 1 (rising), -1 (falling) or 0; got {direction!r}."
-                )
-        if not any(constraints.values()):
-            return {}
-        return {"monotone_constraints": [constraints.get(name, 0) for name in features]}
-
     def _evaluation_rows(
-        self, manifest: FeatureManifest, fingerprint: str | None, X: Any, y: Any, query_ids: Any
-    ) -> tuple[tuple[Any, ...], int]:
-        """Values, grades, codes and queries of the evaluation queries with a positive, and how many had none."""
-        features = read_features(X)
-        _same_encoder(features, fingerprint)
-        values = manifest.align(features)
-        grades = check_grades(y, len(values), "evaluation label")
-        codes, queries = encode_queries(query_ids, len(values))
+        self,
+        values: npt.NDArray[np.float64],
+        grades: npt.NDArray[np.int64],
+        codes: npt.NDArray[np.int64],
+        queries: npt.NDArray[Any],
+    ) -> Rows:
+        """Rows of the evaluation queries with a positive; the others are counted."""
         positive = np.bincount(codes, weights=grades > 0, minlength=len(queries)) > 0
         if not positive.any():
             raise DataError(
                 "No query of the evaluation set has a grade above zero, so NDCG says nothing; give another."
             )
         kept = positive[codes]
-        renumbered = np.cumsum(positive) - 1
-        rows = (values[kept], grades[kept], renumbered[codes[kept]], queries[positive])
-        return rows, int((~positive).sum())
+        values, grades = values[kept], grades[kept]
+        groups = group_rows(*dense_codes(codes[kept], queries), values, grades)
+        self.eval_queries_without_positive_ = int((~positive).sum())
+        return Rows(values[groups.order], grades[groups.order], groups.sizes)
 
 
-def _same_encoder(features: Features, *fingerprints: str | None) -> None:
-    """Refuse features of another encoder than the ranker's; what has no fingerprint is taken on trust."""
-    known = [value for value in (*fingerprints, features.fingerprint) if value is not None]
-    for value in known[1:]:
-        if value != known[0]:
-            raise FingerprintError(
-                f"The ranker takes features of encoder {known[0]}, but these are of encoder {value}; "
-                "featurize the pairs with the same encoder, or train the ranker anew."
-            )
+def evaluation_given(*parts: Any) -> bool:
+    """Whether there is an evaluation set; raises `SettingError` for one of which a part is missing."""
+    given = [part is not None for part in parts]
+    if any(given) and not all(given):
+        raise SettingError("An evaluation set needs eval_X, eval_y and eval_query_ids; give all three or none.")
+    return all(given)
 
 
-def _any_differ(codes: npt.NDArray[np.int64], grades: npt.NDArray[np.int64], queries: int) -> bool:
+def any_differ(codes: npt.NDArray[np.int64], grades: npt.NDArray[np.int64], queries: int) -> bool:
     """Whether any query has two rows of different grades."""
     lowest = np.full(queries, np.iinfo(np.int64).max)
     highest = np.full(queries, -1, dtype=np.int64)
     np.minimum.at(lowest, codes, grades)
     np.maximum.at(highest, codes, grades)
     return bool((lowest < highest).any())
-
-
-def _model_names(names: Sequence[str]) -> list[str]:
-    """Names that LightGBM's text form takes: no white space, no JSON characters, all different."""
-    plain = [re.sub(r"[^\w.@-]", "_", name, flags=re.ASCII) or "_" for name in names]
-    if len(set(plain)) == len(plain):
-        return plain
-    return [f"{index}_{name}" for index, name in enumerate(plain)]

@@ -1,121 +1,168 @@
-"""A ranker as a folder: `model.txt` (LightGBM's own text form) and `manifest.json`; nothing is pickled."""
+"""A model as a folder: LightGBM's own text form of its boosters and `manifest.json`; nothing is pickled.
+
+A model of one booster is `model.txt`, one of several `model-NAME.txt` each. The manifest names the kind of model, and
+`load_model` gives back the class that belongs to it.
+"""
 
 import hashlib
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from omnifeat.data.files import replace_when_whole
 from omnifeat.errors import DataError
 from ranking.features import FeatureManifest
 
 if TYPE_CHECKING:
-    from ranking.ranker import LambdaRanker
+    from ranking.base import LightGBMModel
 
-__all__ = ["FORMAT_VERSION", "load_ranker", "save_ranker"]
+__all__ = ["FORMAT_VERSION", "MODELS", "load_model", "model_class", "save_model"]
 
-FORMAT_VERSION = 1
-_MODEL, _MANIFEST = "model.txt", "manifest.json"
+FORMAT_VERSION = 2
+_MANIFEST = "manifest.json"
+
+# Kind of a model in its manifest -> where its class is; imported when it is asked for.
+MODELS = {
+    "lambda-ranker": "ranking.ranker:LambdaRanker",
+    "l1": "ranking.l1:L1Ranker",
+    "l2": "ranking.l2:L2Ranker",
+    "relevance": "ranking.relevance:RelevanceModel",
+    "ads-engagement": "ranking.ads:AdsEngagementModel",
+    "ads-relevance": "ranking.relevance:AdsRelevanceModel",
+}
 
 
-def save_ranker(ranker: "LambdaRanker", path: str | Path) -> None:
-    """Write a fitted ranker; the folder appears when it is whole.
+def model_class(kind: str) -> "type[LightGBMModel]":
+    """The class of a kind of model; raises `KeyError` for an unknown one."""
+    module, _, name = MODELS[kind].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def save_model(model: "LightGBMModel", path: str | Path) -> None:
+    """Write a fitted model; the folder appears when it is whole.
 
     Raises
     ------
     NotFittedError
-        The ranker has not been fitted.
+        The model has not been fitted.
     OutputError
         The folder cannot be written.
     """
-    importances = ranker.feature_importances_  # refuses a ranker that is not fitted
-    model = ranker.booster_.model_to_string(num_iteration=-1)
-    settings = ranker.get_params()
-    settings["label_gain"] = (
-        None if settings["label_gain"] is None else [float(gain) for gain in settings["label_gain"]]
-    )
-    settings["lightgbm_parameters"] = dict(settings["lightgbm_parameters"]) if settings["lightgbm_parameters"] else None
+    importances = model.feature_importances_  # refuses a model that is not fitted
+    texts = {name: booster.model_to_string(num_iteration=-1) for name, booster in model.boosters_.items()}
     manifest = {
         "format_version": FORMAT_VERSION,
+        "kind": model.kind,
         "features": [
             {"name": name, "type": kind, "gain": float(gain)}
-            for name, kind, gain in zip(ranker.manifest_.names, ranker.manifest_.types, importances, strict=True)
+            for name, kind, gain in zip(model.manifest_.names, model.manifest_.types, importances, strict=True)
         ],
-        "named": ranker.manifest_.named,
-        "encoder_fingerprint": ranker.encoder_fingerprint_,
-        "model_sha256": _sha256(model),
-        "settings": settings,
-        "best_score": ranker.best_score_,
-        "queries": ranker.queries_,
-        "queries_without_positive": ranker.queries_without_positive_,
-        "eval_queries_without_positive": ranker.eval_queries_without_positive_,
+        "named": model.manifest_.named,
+        "encoder_fingerprint": model.encoder_fingerprint_,
+        "boosters": {name: {"file": _file(name), "sha256": _sha256(text)} for name, text in texts.items()},
+        "settings": model.get_params(deep=False),
+        "fitted": {name: getattr(model, name) for name in model._fitted},
     }
+    content = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain) + "\n"
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MODEL).write_text(model, encoding="utf-8")
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        for name, text in texts.items():
+            (folder / _file(name)).write_text(text, encoding="utf-8")
+        (folder / _MANIFEST).write_text(content, encoding="utf-8")
 
 
-def load_ranker(path: str | Path) -> "LambdaRanker":
-    """Read a ranker written by `save_ranker`.
+def load_model(path: str | Path) -> "LightGBMModel":
+    """Read a model of any kind, as `save` wrote it.
 
     Raises
     ------
     DataError
-        A file is missing, is no manifest, is of a later format, or the model was changed after it was saved.
+        A file is missing, is no manifest, is of another format, or a booster was changed after it was saved.
     """
-    from ranking.ranker import LambdaRanker
-
     folder = Path(path)
     manifest = _read_manifest(folder)
-    model = _read(folder / _MODEL)
-    # LightGBM may end the process over a damaged model: only what was saved reaches it.
-    if _sha256(model) != manifest.get("model_sha256"):
-        raise DataError(f"File {folder / _MODEL} was changed after it was saved; train the ranker again.")
+    kind = manifest.get("kind")
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise DataError(
+            f"File {folder / _MANIFEST} names the kind {kind!r}, which is none of {', '.join(MODELS)}; train the model "
+            "again."
+        )
     try:
-        ranker = LambdaRanker(**manifest["settings"])
+        texts = {name: _booster(folder, entry) for name, entry in manifest["boosters"].items()}
         features = FeatureManifest(
             tuple(str(feature["name"]) for feature in manifest["features"]),
             tuple(str(feature["type"]) for feature in manifest["features"]),
             bool(manifest["named"]),
         )
-        ranker._use(model, features, manifest["encoder_fingerprint"])
-        ranker.best_score_ = manifest["best_score"]
-        ranker.queries_ = manifest["queries"]
-        ranker.queries_without_positive_ = manifest["queries_without_positive"]
-        ranker.eval_queries_without_positive_ = manifest["eval_queries_without_positive"]
-    except (KeyError, TypeError) as error:
+        model = model_class(kind)(**manifest["settings"])
+        fitted = {name: manifest["fitted"][name] for name in model._fitted}
+        fingerprint = manifest["encoder_fingerprint"]
+    except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"File {folder / _MANIFEST} is not a ranker's manifest ({error}); train the ranker again."
+            f"File {folder / _MANIFEST} is not a model's manifest ({error}); train the model again."
         ) from None
-    return ranker
+    for name, value in fitted.items():
+        setattr(model, name, value)
+    model._use(texts, features, fingerprint)
+    return model
+
+
+def _file(name: str) -> str:
+    return f"model-{name}.txt" if name else "model.txt"
+
+
+def _booster(folder: Path, entry: dict[str, Any]) -> str:
+    """A booster's text; LightGBM may end the process over a damaged one: only what was saved reaches it."""
+    name = str(entry["file"])
+    if Path(name).name != name:  # a manifest must not lead out of its folder
+        raise DataError(f"File {folder / _MANIFEST} names {name!r}, which is no file of it; train the model again.")
+    text = _read(folder / name)
+    if _sha256(text) != entry["sha256"]:
+        raise DataError(f"File {folder / name} was changed after it was saved; train the model again.")
+    return text
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise DataError(f"There is no ranker folder {folder}; give the folder that `omnifeat rank train` wrote.")
+        raise DataError(f"There is no model folder {folder}; give the folder that `omnifeat rank train` wrote.")
     try:
         manifest = json.loads(_read(folder / _MANIFEST))
     except json.JSONDecodeError as error:
-        raise DataError(f"File {folder / _MANIFEST} is not JSON ({error}); train the ranker again.") from None
+        raise DataError(f"File {folder / _MANIFEST} is not JSON ({error}); train the model again.") from None
     if not isinstance(manifest, dict):
-        raise DataError(f"File {folder / _MANIFEST} is not a ranker's manifest; train the ranker again.")
+        raise DataError(f"File {folder / _MANIFEST} is not a model's manifest; train the model again.")
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise DataError(
-            f"Ranker {folder} is of format version {version!r}, this program reads version {FORMAT_VERSION}; "
-            "train the ranker again, or use the version of omnifeat that wrote it."
+            f"Model {folder} is of format version {version!r}, this program reads version {FORMAT_VERSION}; "
+            "train the model again, or use the version of omnifeat that wrote it."
         )
     return manifest
+
+
+def _plain(value: Any) -> Any:
+    """JSON form of what settings and fitted attributes may hold beside plain values."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple | set | range):
+        return list(value)
+    if hasattr(value, "items"):
+        return dict(value)
+    raise TypeError(f"a setting of type {type(value).__name__} cannot be saved")
 
 
 def _read(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise DataError(f"Ranker {file.parent} has no file {file.name}; train the ranker again.") from None
+        raise DataError(f"Model {file.parent} has no file {file.name}; train the model again.") from None
     except UnicodeDecodeError:
-        raise DataError(f"File {file} is not UTF-8 text; train the ranker again.") from None
+        raise DataError(f"File {file} is not UTF-8 text; train the model again.") from None
 
 
 def _sha256(text: str) -> str:

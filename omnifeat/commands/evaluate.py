@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from omnifeat.commands import evaluate_agreement, evaluate_humans
+from omnifeat.commands import evaluate_ab, evaluate_agreement, evaluate_humans
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report
 
 app = typer.Typer(help="Measure Recall@k and relevance beside baselines.", no_args_is_help=True)
+app.command("ab")(evaluate_ab.main)
 app.command("agreement")(evaluate_agreement.main)
 app.command("humans")(evaluate_humans.main)
 

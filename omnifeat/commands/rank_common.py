@@ -59,13 +59,13 @@ def check_free(output: Path, overwrite: bool) -> None:
 @contextmanager
 def named_table(table: str) -> Iterator[None]:
     """Put the table's name before what is wrong with its content."""
-    from omnifeat.errors import DataError
+    from omnifeat.errors import DataError, FingerprintError
 
     try:
         yield
-    except DataError as error:
+    except (DataError, FingerprintError) as error:
         message = str(error)
-        raise DataError(message if table in message else f"Table {table}: {message}") from error
+        raise type(error)(message if table in message else f"Table {table}: {message}") from error
 
 
 def rising(increasing: str | None, features: list[str]) -> dict[str, int] | None:

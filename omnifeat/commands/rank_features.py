@@ -1,11 +1,11 @@
 """`omnifeat rank features`: features beside the pairs that a ranker learns from or scores."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, report
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
 from omnifeat.commands.rank_common import check_free, write_table
 
 if TYPE_CHECKING:
@@ -13,28 +13,134 @@ if TYPE_CHECKING:
 
 
 def main(
-    pairs: Annotated[
-        str, typer.Argument(help="Table of pairs (query, entity_id), or a dataset folder: its judgments.")
-    ],
+    pairs: Annotated[str, typer.Argument(help="Dataset folder, or table of pairs (query, entity_id).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Table to write.")],
+    impressions: Annotated[bool, typer.Option("--impressions", help="All features, of the impressions.")] = False,
+    judgments: Annotated[bool, typer.Option("--judgments", help="All features, of the judgments.")] = False,
+    part: Annotated[
+        str | None, typer.Option("--part", help="train, development or test; all rows if not given.")
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", help="Encoder for cosine features, or NAME=ENCODER to begin their names; repeat."),
+    ] = None,
+    embeddings: Annotated[
+        list[str] | None, typer.Option(help="Embedding table made by `omnifeat embed` with an encoder; repeat.")
+    ] = None,
+    counts: Annotated[
+        bool, typer.Option("--counts/--no-counts", help="Count the log and the impressions from before the split.")
+    ] = True,
+    window_days: Annotated[int, typer.Option(min=1, help="Days that are counted before a row's day.")] = 28,
+    prior_impressions: Annotated[float, typer.Option(help="Impressions that the prior of a click rate weighs.")] = 20.0,
+    leave_out_own_query: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-own-query/--keep-own-query",
+            help="Leave a pair's own query out of its entity's engaged queries, where it would give the label away.",
+        ),
+    ] = True,
     entities: Annotated[
-        str | None, typer.Option("--entities", help="Table of entities; a dataset folder has its own.")
+        str | None, typer.Option("--entities", help="For a table of pairs: the table of entities.")
     ] = None,
     text_fields: Annotated[
         str | None, typer.Option("--text-fields", help="Text columns of the entities, with commas between.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if a pair cannot be scored.")] = False,
+    memory_limit: Annotated[
+        str, typer.Option(help="What counting, and the vectors, may take in memory before they go to disk.")
+    ] = "4GB",
+    threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add token matches, lengths and price to pairs; all their columns and the order of rows are kept."""
+    """Add features to pairs: with --impressions or --judgments all that a ranker has, otherwise those of text alone."""
+    from omnifeat.errors import SettingError
+
+    check_free(output, overwrite)
+    if not (impressions or judgments):
+        for name, given in (("part", part), ("encoder", encoder), ("embeddings", embeddings)):
+            if given:
+                raise SettingError(f"--{name} goes with --impressions or --judgments of a dataset; add one of them.")
+        _of_text(pairs, output, entities, text_fields, strict, as_json)
+        return
+    if impressions and judgments:
+        raise SettingError("Pairs are taken from --impressions or from --judgments; give one of them.")
+    for name, value in (("entities", entities), ("text-fields", text_fields)):
+        if value:
+            raise SettingError(f"--{name} is for a table of pairs; a dataset has its own. Leave it out.")
+    _of_dataset(
+        pairs,
+        output,
+        "impressions" if impressions else "judgments",
+        part,
+        strict,
+        as_json,
+        encoder=encoder or [],
+        settings={
+            "embeddings": embeddings or [],
+            "counts": counts,
+            "window_days": window_days,
+            "prior_impressions": prior_impressions,
+            "leave_out_own_query": leave_out_own_query,
+            "memory_limit": memory_limit,
+            "threads": threads,
+        },
+    )
+
+
+def _of_dataset(
+    path: str,
+    output: Path,
+    table: str,
+    part: str | None,
+    strict: bool,
+    as_json: bool,
+    *,
+    encoder: list[str],
+    settings: dict[str, Any],
+) -> None:
+    """Impressions or judgments with everything that `RankFeatures` computes."""
+    from omnifeat.data.dataset import Dataset
+    from ranking.feature_table import PairRows, manifest_path, write_feature_table
+    from ranking.rank_features import RankFeatures, named_encoders
+
+    dataset = Dataset.open(path)
+    rows = PairRows(dataset, table, part)
+    plain, named = named_encoders(encoder)
+    features = RankFeatures.from_dataset(
+        dataset, encoder=plain, encoders=named, entities=rows.entities(), progress=progress, **settings
+    )
+    with features:
+        done = write_feature_table(rows, features, output, strict=strict, progress=progress)
+    used = [column.name for column in done.columns if column.role == "feature"]
+    summary = {
+        "rows": done.rows,
+        "parts": done.parts,
+        "unscored": done.unscored,
+        "features": used,
+        "columns": [column.as_json() for column in done.columns],
+        "encoder_fingerprint": done.fingerprint,
+        "output": str(output),
+        "manifest": str(manifest_path(output)),
+    }
+    lines = [f"{done.rows:,} {table}, {len(used)} features: {', '.join(used)}"]
+    if done.parts:
+        lines.append("rows by part: " + ", ".join(f"{name} {count:,}" for name, count in sorted(done.parts.items())))
+    if done.unscored:
+        lines.append(f"{done.unscored:,} pairs have no query or an unknown entity; their features are null.")
+    report(summary, as_json, [*lines, f"Wrote {output} and {manifest_path(output)}"])
+
+
+def _of_text(
+    pairs: str, output: Path, entities: str | None, text_fields: str | None, strict: bool, as_json: bool
+) -> None:
+    """Token matches, lengths and price beside the pairs."""
     import pyarrow.compute as pc
 
     from omnifeat.data.files import read_table
     from omnifeat.errors import DataError, SettingError
     from ranking.lexical_features import lexical_features
 
-    check_free(output, overwrite)
     pair_table, entity_table = _pairs_and_entities(pairs, entities)
     fields = text_fields.split(",") if text_fields else None
     columns = lexical_features(pair_table, read_table(entities) if entities else entity_table, fields)

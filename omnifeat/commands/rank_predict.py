@@ -1,7 +1,7 @@
-"""`omnifeat rank predict`: the scores of a ranker beside the rows of a table."""
+"""`omnifeat rank predict`: the scores of a model beside the rows of a table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,23 +15,26 @@ from omnifeat.commands.rank_common import (
 
 def main(
     table: TableArgument,
-    ranker: Annotated[Path, typer.Option("--ranker", "-r", help="Folder of the ranker.")],
+    ranker: Annotated[Path, typer.Option("--ranker", "--model", "-r", help="Folder of the model.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Table to write.")],
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Refuse a model of another stage; any model is taken if not given.")
+    ] = None,
     score_column: Annotated[str, typer.Option("--score-column", help="Name of the new column.")] = "score",
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add the ranker's score to each row; all columns and the order of rows are kept."""
+    """Add the model's score to each row; all columns and the order of rows are kept."""
     import pyarrow as pa
 
     from omnifeat.data.files import TableWriter, count_rows, iter_batches, read_schema
     from omnifeat.errors import SettingError
     from ranking.features import FINGERPRINT_KEY, select_features
-    from ranking.ranker import LambdaRanker
+    from ranking.stages import load_for_stage
 
     check_free(output, overwrite)
-    loaded = LambdaRanker.load(ranker)
+    loaded: Any = load_for_stage(ranker, stage)
     loaded.set_params(threads=threads)
     schema = read_schema(table)
     if score_column in schema.names:

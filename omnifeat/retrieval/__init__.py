@@ -1,1 +1,1 @@
-"""Token-based retrieval."""
+"""Retrieval: token-based scorers, and an index of embeddings."""

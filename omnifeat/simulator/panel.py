@@ -9,7 +9,6 @@ judged alike.
 Shape suffixes: P pairs, R raters of a pair, D latent width.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import xxhash
 from omnifeat.errors import DataError, SettingError
 from omnifeat.simulator import rates
 from omnifeat.simulator.judgments import draw_bias, draw_raters, give_grades, true_grades
-from omnifeat.simulator.truth import TRUTH_FOLDER
+from omnifeat.simulator.truth import TRUTH_FOLDER, read_truth_notes
 
 __all__ = ["HIGHEST_GRADE", "RaterPanel"]
 
@@ -56,21 +55,7 @@ class RaterPanel:
             raise SettingError(f"the seed of the raters must be 0 or more, got {seed}")
         self._truth = Path(world) / TRUTH_FOLDER
         self._world, self._seed = world, seed
-        path = self._truth / "rates.json"
-        try:
-            said = json.loads(path.read_text(encoding="utf-8"))["rates"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{world} holds no {TRUTH_FOLDER}/rates.json of a simulated world, so no rater can judge its pairs; "
-                "give a folder that omnifeat simulate wrote"
-            ) from error
-        now = json.loads(json.dumps({name: getattr(rates, name) for name in _RATES}))
-        other = next((name for name in _RATES if said.get(name) != now[name]), None)
-        if other is not None:
-            raise DataError(
-                f"{path} says that {other} was {said.get(other)} when this world was made, and now it is {now[other]}; "
-                "simulate the world anew"
-            )
+        read_truth_notes(world, _RATES, "so no rater can judge its pairs")
         self._bias = draw_bias(np.random.default_rng([seed, 0]))
 
     def judge(self, queries: Sequence[str], entity_ids: Sequence[str], entity_type: str) -> pa.Table:

@@ -1,6 +1,7 @@
-"""Searches one by one: what is shown at which position, what is looked at, and what is done.
+"""Searches one by one: who searches for what and when, what is shown at which position, and what is done.
 
-Every session draws from numbers of its own, a hash of the seed and its number, so that threads change nothing.
+Every session draws from numbers of its own, a hash of the seed and its number, so that threads change nothing; the law
+of what it does lies in `omnifeat.simulator.acts`.
 
 Shape suffixes: B sessions of a block, P positions.
 """
@@ -10,23 +11,29 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from omnifeat.compiled import compiled
-from omnifeat.data.schema import ACTIONS, ENTITY_TYPES
 from omnifeat.simulator import rates
+from omnifeat.simulator.acts import LAW, liking_factors, run_sessions, wanted_shares
 from omnifeat.simulator.concepts import ABSENT, FloatArray
 from omnifeat.simulator.entities import Entities
 from omnifeat.simulator.queries import Queries
 from omnifeat.simulator.search import Candidates, in_blocks
 
-__all__ = ["ABSENT_ACTION", "Engagements", "Shown", "Surface", "draw_times", "make_surfaces", "simulate_sessions"]
+__all__ = [
+    "ABSENT_ACTION",
+    "Engagements",
+    "Shown",
+    "Surface",
+    "draw_people",
+    "draw_times",
+    "languages",
+    "make_surfaces",
+    "simulate_sessions",
+]
 
 _SECONDS = rates.DAYS * 86_400
 _BLOCK = 8192  # sessions a thread takes at once
 ABSENT_ACTION = -1
-_PIN, _PRODUCT, _QUERY = range(3)
-_SAVE, _LONG_CLICK, _CLICK, _CART, _CHECKOUT = (
-    ACTIONS.index(name) for name in ("save", "long_click", "click", "add_to_cart", "checkout")
-)
+_QUERY = 2
 
 
 @dataclass(frozen=True)
@@ -78,35 +85,41 @@ def make_surfaces(
     queries: Queries, entities: tuple[Entities, Entities], candidates: tuple[Candidates, Candidates, Candidates]
 ) -> tuple[Surface, Surface, Surface]:
     """The surfaces of pins, products and related queries."""
-    language = np.array([0, 0, 1, 2], np.int32)
     surfaces = []
-    sides = [(one.latent, language[one.locales], one.attractive, one.born) for one in entities]
+    sides = [(one.latent, languages(one.locales), one.attractive, one.born) for one in entities]
     nothing = np.zeros(len(queries), np.int64)
-    sides.append((queries.latent, language[queries.locales], np.ones(len(queries), np.float32), nothing))
-    factors = (rates.OTHER_LANGUAGE_PIN, rates.OTHER_LANGUAGE_PRODUCT, 1.0)
-    for found, (latent, spoken, attractive, born), foreign in zip(candidates, sides, factors, strict=True):
+    asked = languages(queries.locales)
+    sides.append((queries.latent, asked, np.ones(len(queries), np.float32), nothing))
+    for kind, (found, (latent, spoken, attractive, born)) in enumerate(zip(candidates, sides, strict=True)):
         wanted = np.zeros(found.rows.shape, np.float32)
         factor = np.zeros(found.rows.shape, np.float32)
         for place in range(found.rows.shape[1]):
             rows = found.rows[:, place]
             cosine = np.einsum("qd,qd->q", queries.latent, latent[rows])
-            wanted[:, place] = 1 / (1 + np.exp(-rates.WANTED_SLOPE * (cosine - rates.WANTED_MIDDLE)))
-            liking = rates.LEAST_ATTRACTIVE + (1 - rates.LEAST_ATTRACTIVE) * attractive[rows]
-            factor[:, place] = liking * np.where(spoken[rows] == language[queries.locales], 1.0, foreign)
+            wanted[:, place] = wanted_shares(cosine)
+            factor[:, place] = liking_factors(kind, attractive[rows], spoken[rows] == asked)
         surfaces.append(Surface(found, wanted, factor, born))
     return surfaces[0], surfaces[1], surfaces[2]
 
 
-def draw_times(rng: np.random.Generator, number: int) -> npt.NDArray[np.int64]:
-    """Seconds since the first day: more in the evening than at night, more on weekends. The first day is a Monday."""
-    hours = np.arange(rates.DAYS * 24)
+def languages(locales: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    """0 for English, 1 for French, 2 for German, for places in COUNTRIES."""
+    return np.array([0, 0, 1, 2], np.int32)[locales]
+
+
+def draw_times(rng: np.random.Generator, number: int, first_day: int = 0) -> npt.NDArray[np.int64]:
+    """Seconds since the first day: more in the evening than at night, more on weekends. The first day is a Monday.
+
+    Moments lie on `first_day` or later.
+    """
+    hours = np.arange(first_day * 24, rates.DAYS * 24)
     weight = 1.1 - np.cos((hours % 24 - 6) * np.pi / 12 - np.pi / 3)  # lowest in the early morning
     weight *= np.where((hours // 24) % 7 >= 5, rates.WEEKEND, 1.0)
     cumulated = np.concatenate([[0.0], np.cumsum(weight)])
     points = rng.random(number) * cumulated[-1]
     hour = np.clip(np.searchsorted(cumulated, points, side="right") - 1, 0, len(hours) - 1)
     within = (points - cumulated[hour]) / weight[hour]
-    return np.minimum(((hour + within) * 3600).astype(np.int64), _SECONDS - 1)
+    return np.minimum(((hours[hour] + within) * 3600).astype(np.int64), _SECONDS - 1)
 
 
 def simulate_sessions(
@@ -134,7 +147,7 @@ def simulate_sessions(
         query = np.minimum(np.searchsorted(cumulated, rng.random(block) * cumulated[-1]), len(queries) - 1)
         kind = rng.choice(3, size=block, p=rates.SURFACE_SHARES).astype(np.int8)
         seconds = draw_times(rng, block)
-        country, user = _people(rng, queries.locales[query], users)
+        country, user = draw_people(rng, queries.locales[query], users)
         rows, actions, scores = _show(surfaces, query, kind, seconds, sessions, seed, threads)
         session, position = np.nonzero(actions >= 0)
         parts.append(
@@ -178,8 +191,8 @@ def _show(
     def work(start: int, stop: int) -> None:
         for place, surface in enumerate(surfaces):
             sessions = start + np.flatnonzero(kind_B[start:stop] == place)
-            _sessions(
-                sessions, first, seed, place, _LAW, query_B, seconds_B, surface.candidates.rows,
+            run_sessions(
+                sessions, first, seed, place, LAW, query_B, seconds_B, surface.candidates.rows,
                 surface.candidates.scores, surface.wanted, surface.factor, surface.born, rows, actions, scores,
             )  # fmt: skip
 
@@ -187,7 +200,7 @@ def _show(
     return rows, actions, scores
 
 
-def _people(
+def draw_people(
     rng: np.random.Generator, locale_B: npt.NDArray[np.int32], users: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
     """Country of each session, the query's own mostly, and a user of that country; few users search much."""
@@ -198,107 +211,3 @@ def _people(
     first, last = ends[country], np.maximum(ends[country + 1], ends[country] + 1)
     user = first + ((last - first) * rng.random(number) ** 2).astype(np.int64)
     return country.astype(np.int8), np.minimum(user, users - 1).astype(np.int32)
-
-
-# what the compiled loop needs of the rates: handed over, because its cache does not watch another file
-_LAW = np.array(
-    [
-        rates.RANKER_NOISE, rates.POSITION_EXPONENT, rates.CHANCE, rates.PIN_CLICK_ONLY, rates.PIN_SAVE,
-        rates.PRODUCT_CLICK_ONLY, rates.PRODUCT_SAVE, rates.PRODUCT_CART, rates.PRODUCT_CHECKOUT,
-        rates.PIN_CLICK_ONLY_UNWANTED, rates.PRODUCT_CLICK_ONLY_UNWANTED,
-    ]
-)  # fmt: skip
-
-
-@compiled
-def _uniform(state: np.uint64) -> float:
-    """The splitmix64 number of a state, as a fraction strictly between 0 and 1."""
-    mixed = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed = mixed ^ (mixed >> np.uint64(31))
-    return (np.float64(mixed >> np.uint64(11)) + 0.5) / 9007199254740992.0
-
-
-@compiled
-def _action(kind: int, want: float, chance: float, other_chance: float, law: npt.NDArray[np.float64]) -> int:  # noqa: PLR0911
-    """What is done with what is acted on: the more it is wanted, the less often a click and no more."""
-    if kind == _QUERY:
-        return _CLICK
-    if kind == _PIN:
-        if chance < law[9] + (law[3] - law[9]) * want:
-            return _CLICK
-        return _SAVE if other_chance < law[4] else _LONG_CLICK
-    if chance < law[10] + (law[5] - law[10]) * want:
-        return _CLICK
-    if other_chance < law[6]:
-        return _SAVE
-    if other_chance < law[6] + law[7]:
-        return _CART
-    if other_chance < law[6] + law[7] + law[8]:
-        return _CHECKOUT
-    return _LONG_CLICK
-
-
-@compiled
-def _sessions(
-    sessions: npt.NDArray[np.int64],
-    first: int,
-    seed: np.uint64,
-    kind: int,
-    law: npt.NDArray[np.float64],
-    query: npt.NDArray[np.int64],
-    seconds: npt.NDArray[np.int64],
-    candidates: npt.NDArray[np.int32],
-    engine: FloatArray,
-    wanted: FloatArray,
-    factor: FloatArray,
-    born: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int32],
-    actions: npt.NDArray[np.int8],
-    scores: FloatArray,
-) -> None:
-    """Write what these sessions of one kind show, what is done, and the engine's scores."""
-    step = np.uint64(0x9E3779B97F4A7C15)
-    positions = rows.shape[1]
-    best = np.empty(positions, np.float64)
-    best_at = np.empty(positions, np.int64)
-    for session in sessions:
-        # mixed twice, so that neighbouring sessions do not draw shifted copies of one sequence
-        state = np.uint64(session + first) * np.uint64(0xD1342543DE82EF95) ^ seed
-        state = (state ^ (state >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        state = (state ^ (state >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        asked = query[session]
-        kept = 0
-        for at in range(candidates.shape[1]):
-            row = candidates[asked, at]
-            if row < 0 or born[row] > seconds[session]:
-                continue
-            state += step
-            score = engine[asked, at] - law[0] * np.log(-np.log(_uniform(state)))
-            if kept < positions:
-                kept += 1
-            elif score <= best[kept - 1]:
-                continue
-            place = kept - 1
-            while place > 0 and best[place - 1] < score:
-                best[place] = best[place - 1]
-                best_at[place] = best_at[place - 1]
-                place -= 1
-            best[place] = score
-            best_at[place] = at
-        for place in range(kept):
-            at = best_at[place]
-            rows[session, place] = candidates[asked, at]
-            scores[session, place] = engine[asked, at]
-            want = wanted[asked, at]
-            acts = (place + 1.0) ** -law[1] * (law[2] + (1 - law[2]) * want * factor[asked, at])
-            state += step
-            if _uniform(state) < acts:
-                state += step
-                chance = _uniform(state)
-                state += step
-                actions[session, place] = _action(kind, want, chance, _uniform(state), law)
-
-
-if ENTITY_TYPES != ("pin", "product", "query"):  # pragma: no cover
-    raise RuntimeError("the numbers of surfaces must be the places in ENTITY_TYPES")

@@ -1,13 +1,16 @@
 """What the world knows of itself, for the folder `truth/`: to check results and measure the world, never to train."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from omnifeat.errors import DataError
 from omnifeat.simulator import rates
 from omnifeat.simulator.boards import Boards
 from omnifeat.simulator.concepts import Concepts, FloatArray
@@ -16,7 +19,7 @@ from omnifeat.simulator.judgments import Judgments
 from omnifeat.simulator.queries import Queries
 from omnifeat.simulator.tables import Names
 
-__all__ = ["TRUTH_FOLDER", "write_truth"]
+__all__ = ["TRUTH_FOLDER", "read_truth_notes", "write_truth"]
 
 TRUTH_FOLDER = "truth"
 _STATES = pa.array(["normal", "missing", "generic", "wrong"])
@@ -65,6 +68,42 @@ def write_truth(
     said = {name: value for name, value in vars(rates).items() if name.isupper() and name != "SCALES"}
     content = {"scale": asdict(scale), "sessions": sessions, "rates": said}
     (folder / "rates.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_truth_notes(world: str | Path, names: Sequence[str], without: str) -> dict[str, Any]:
+    """What `rates.json` says of a world: `scale`, `sessions` and `rates`.
+
+    Parameters
+    ----------
+    world
+        Folder that `omnifeat simulate` wrote.
+    names
+        Rates that must be what they are now.
+    without
+        What cannot be done without the truth, as the message says it: "so no rater can judge its pairs".
+
+    Raises
+    ------
+    DataError
+        If the folder holds no truth, or that of a world made with other rates.
+    """
+    path = Path(world) / TRUTH_FOLDER / "rates.json"
+    try:
+        notes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        said = notes["rates"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{world} holds no {TRUTH_FOLDER}/rates.json of a simulated world, {without}; "
+            "give a folder that omnifeat simulate wrote"
+        ) from error
+    now = json.loads(json.dumps({name: getattr(rates, name) for name in names}))
+    other = next((name for name in names if said.get(name) != now[name]), None)
+    if other is not None:
+        raise DataError(
+            f"{path} says that {other} was {said.get(other)} when this world was made, and now it is {now[other]}; "
+            "simulate the world anew"
+        )
+    return notes
 
 
 def _write_latent(

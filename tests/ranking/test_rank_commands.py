@@ -201,9 +201,7 @@ def test_bad_input_is_one_sentence(folder: Path, ranker: Path) -> None:
     refused(omnifeat("rank", "train", pairs, "-o", new, "--features", "goood"), "'goood'", "did you mean 'good'")
     refused(omnifeat("rank", "train", pairs, "-o", new, "--label", "noise"), "pairs.parquet", "label of row")
     refused(omnifeat("rank", "train", pairs, "-o", ranker), "exists already")
-    refused(
-        omnifeat("rank", "predict", pairs, "-r", folder / "none", "-o", new.with_suffix(".csv")), "no ranker folder"
-    )
+    refused(omnifeat("rank", "predict", pairs, "-r", folder / "none", "-o", new.with_suffix(".csv")), "no model folder")
     cross = ["rank", "cross-validate", pairs, "-o", new]
     refused(omnifeat(*cross, "--feature-set", "good"), "NAME=COLUMN")
     refused(omnifeat(*cross, "--feature-set", "a=good", "--folds", 500), "queries for 500 folds")

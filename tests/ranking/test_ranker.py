@@ -303,7 +303,7 @@ def test_a_new_process_gives_the_same_scores(fitted: LambdaRanker, tmp_path: Pat
 
 
 def test_damaged_folders_are_refused(fitted: LambdaRanker, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no ranker folder"):
+    with pytest.raises(DataError, match="There is no model folder"):
         LambdaRanker.load(tmp_path / "absent")
     folder = tmp_path / "ranker"
     fitted.save(folder)
