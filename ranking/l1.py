@@ -205,6 +205,9 @@ class L1Ranker(LambdaRanker):
                 raise SettingError(f"The cost of feature {name!r} must be a number above 0; got {cost!r}.")
         return np.array([float(given.get(name, 1.0)) for name in names])
 
+    def _graded(self, y: Any, query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], Sequence[float] | None]:
+        return self._grades(y, query_ids, rows, "label"), self.label_gain
+
     def _grades(self, y: Any, query_ids: Any, rows: int, what: str) -> npt.NDArray[np.int64]:
         if self.target == "grades":
             return check_grades(y, rows, what)

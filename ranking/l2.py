@@ -186,6 +186,11 @@ class L2Ranker(LambdaRanker):
             raise SettingError("Only method 'per-action' gives probabilities of actions; this ranker learnt an order.")
         return {action: self._boosted(values, action) for action in self.boosters_}
 
+    def _graded(self, y: Any, query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], Sequence[float] | None]:
+        if to_numpy(y).dtype.kind == "O":
+            return grades_from_actions(y, rows, self.action_gains)
+        return super()._graded(y, query_ids, rows)
+
     def _fit_actions(
         self,
         training: TrainingFeatures,

@@ -175,6 +175,11 @@ class LambdaRanker(LightGBMModel):
             training, grades, self.label_gain, query_ids, positions, split_ids, eval_X, eval_grades, eval_query_ids
         )
 
+    def _graded(self, y: Any, query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], Sequence[float] | None]:
+        """Grades of labels, int64 (rows,), and the gain of each grade where it is not the default."""
+        del query_ids  # of no use here: a grade is a grade in any query
+        return check_grades(y, rows), self.label_gain
+
     def _fit_grades(
         self,
         training: TrainingFeatures,
