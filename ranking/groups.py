@@ -55,8 +55,8 @@ def check_grades(labels: Any, rows: int, what: str = "label") -> npt.NDArray[np.
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"The {what} of row {row} is {raw[row]}; every {what} must be a whole number from 0 to {MAX_GRADE:,}, "
-            "higher for better."
+            f"The {what} of row {row} is {raw[row]}; every {what} must be a whole number from 0 to {MAX_GRADE:,}"
+            f"{', higher for better' if 'label' in what else ''}."
         )
     return grades.astype(np.int64)
 
