@@ -42,7 +42,6 @@ def main(
 ) -> None:
     """People of a simulated world search with one encoder in the place of another, place by place in the stack."""
     from evaluation.ab.reports import ab_json, ab_rows, write_ab
-
     from evaluation.ab.settings import AbSettings
     from evaluation.ab.study import run_ab
     from evaluation.reports import check_target
