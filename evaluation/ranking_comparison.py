@@ -9,7 +9,7 @@ Shape suffixes: n rows, Q queries, A arms.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class CompareSettings:
     stages
         Names of `COMPARED_STAGES`.
     train_parts
-        Parts of the split that rankers learn from.
+        Parts of the split that rankers learn from; None for what `parts_to_learn_from` says.
     reference
         The arm that others are compared with.
     largest_groups
@@ -64,7 +64,7 @@ class CompareSettings:
     """
 
     stages: tuple[str, ...] = ("l2", "l1", "relevance", "ads-engagement", "ads-relevance")
-    train_parts: tuple[str, ...] = ("train",)
+    train_parts: tuple[str, ...] | None = None
     reference: str = NO_EMBEDDINGS
     fit: FitSettings = field(default_factory=FitSettings)
     resamples: int = 1000
@@ -78,13 +78,13 @@ class CompareSettings:
         """Raise `SettingError` for a stage, part or arm that there is not."""
         for given, known, what in (
             (self.stages, COMPARED_STAGES, "stage"),
-            (self.train_parts, SPLITS[:2], "part to train on"),
+            (self.train_parts or SPLITS[:1], SPLITS[:2], "part to train on"),
             ((self.reference,), arms, "arm"),
         ):
             for name in given:
                 if name not in known:
                     raise SettingError(f"There is no {what} '{name}'; choose from {', '.join(known)}.")
-            if not given or len(set(given)) < len(given):
+            if len(set(given)) < len(given) or not given:
                 raise SettingError(f"Each {what} must be named once, and one at least.")
         check_bootstrap(self.resamples, self.level)
 
@@ -117,6 +117,7 @@ class StageComparison:
     """One stage: what was learnt from, figures over all test rows and by group, and trees and features of each arm."""
 
     stage: str
+    train_parts: tuple[str, ...]
     train_rows: int
     test_rows: int
     overall: GroupFigures
@@ -195,7 +196,8 @@ def compare_rankers(
         """The arm's L2, which is a stage of its own and teaches L1; trained once."""
         if arm not in taught:
             shown = _own_names(tables["impressions"], arm, own[arm])
-            of_train = shown.filter(pc.is_in(shown[PART], pa.array(settings.train_parts)))
+            parts = settings.train_parts or parts_to_learn_from("impressions", shown)
+            of_train = shown.filter(pc.is_in(shown[PART], pa.array(parts)))
             taught[arm] = COMPARED_STAGES["l2"].fit(of_train, columns, settings.fit, None)
         return taught[arm]
 
@@ -205,20 +207,35 @@ def compare_rankers(
             skipped[name] = f"the dataset has no {stage.table}"
             continue
         rows = tables[stage.table]
-        train = stage.prepare(rows.filter(pc.is_in(rows[PART], pa.array(settings.train_parts))))
+        parts = settings.train_parts or parts_to_learn_from(stage.table, rows)
+        train = stage.prepare(rows.filter(pc.is_in(rows[PART], pa.array(parts))))
         test = stage.prepare(rows.filter(pc.equal(rows[PART], "test")))
         if not train.num_rows or not test.num_rows:
-            skipped[name] = f"no rows of {stage.table} in {', '.join(settings.train_parts)} or in test"
+            skipped[name] = f"no rows of {stage.table} in {', '.join(parts)} or in test"
             continue
         features = _features(rows, own)
         groups = _groups(test, strata, countries, settings)
         shared |= dict.fromkeys(features)
-        stages.append(_compare_stage(name, stage, (train, test), features, own, settings, groups, teach, on_step))
+        compared = _compare_stage(name, stage, (train, test), features, own, settings, groups, teach, on_step)
+        stages.append(replace(compared, train_parts=parts))
     if not stages:
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
         raise DataError(f"{dataset.path} has nothing to compare rankers on ({reasons}).")
     fingerprints = {name: one.fingerprint for name, one in encoders.items()}
     return RankingComparison(own, tuple(shared), fingerprints, tuple(stages), skipped)
+
+
+def parts_to_learn_from(table: str, rows: pa.Table) -> tuple[str, ...]:
+    """Parts of the split that a stage learns from where none is asked for.
+
+    An encoder has read the queries that led to an entity in the training part, so that on impressions of that part its
+    cosine knows what was clicked, and a ranker would trust it more than it may: rankers learn from the development
+    part, whose impressions came after all that the encoder has read. Grades are no engagements: all are learnt from.
+    """
+    if table == "judgments":
+        return SPLITS[:2]
+    has_development = bool(pc.any(pc.equal(rows[PART], "development")).as_py())
+    return ("development",) if has_development else ("train",)
 
 
 def _tables(
@@ -297,7 +314,7 @@ def _compare_stage(
         for by, some in groups.items()
     }
     overall = _figures(stage, test, scores, everything, settings)
-    return StageComparison(name, train.num_rows, test.num_rows, overall, by_group, importances)
+    return StageComparison(name, (), train.num_rows, test.num_rows, overall, by_group, importances)
 
 
 def _bare(column: str, arm: str) -> str:

@@ -69,6 +69,7 @@ def comparison_json(
         "stages": {
             stage.stage: {
                 "description": COMPARED_STAGES[stage.stage].description,
+                "train_parts": list(stage.train_parts),
                 "train_rows": stage.train_rows,
                 "test_rows": stage.test_rows,
                 "overall": _group_json(stage.overall),
@@ -105,13 +106,11 @@ def comparison_markdown(
     comparison: RankingComparison, settings: CompareSettings, context: dict[str, str | None]
 ) -> str:
     """The whole comparison for reading: each stage overall, arms against each other, and by group."""
-    parts = ", ".join(settings.train_parts)
     lines = [
         "# Rankers compared",
         "",
         f"Dataset {context.get('dataset')}. The same ranker with the same {len(comparison.shared)} features of text, "
-        f"counts and freshness, learnt on the {parts} part of the split and measured on the test part. What differs is "
-        "the embedding features:",
+        "counts and freshness, measured on the test part of the split. What differs is the embedding features:",
         "",
         markdown_table(
             ("arm", "columns", "encoder"),
@@ -134,8 +133,8 @@ def comparison_markdown(
     for stage in comparison.stages:
         lines += ["", f"## {stage.stage}: {COMPARED_STAGES[stage.stage].description}", ""]
         lines += [
-            f"Learnt from {stage.train_rows:,} rows, measured on {stage.test_rows:,} of {stage.overall.queries:,} "
-            "queries.",
+            f"Learnt from {stage.train_rows:,} rows ({', '.join(stage.train_parts)}), measured on {stage.test_rows:,} "
+            f"of {stage.overall.queries:,} queries.",
             "",
             markdown_table(*_stage_table(stage, settings)),
         ]

@@ -25,8 +25,13 @@ def main(
         typer.Option("--stage", help="Stages with commas between: l2, l1, relevance, ads-engagement, ads-relevance."),
     ] = "l2,l1,relevance,ads-engagement,ads-relevance",
     train_part: Annotated[
-        str, typer.Option("--train-part", help="Parts to learn from, with commas between: train, development.")
-    ] = "train",
+        str | None,
+        typer.Option(
+            "--train-part",
+            help="Parts to learn from, with commas between: train, development. Without it development for "
+            "impressions, and both for judgments.",
+        ),
+    ] = None,
     reference: Annotated[
         str, typer.Option(help="Arm to compare with: none, pretrained, or an encoder's name.")
     ] = "none",
@@ -67,7 +72,7 @@ def main(
         raise SettingError(f"Each encoder needs a name to be known by: give --encoder NAME={plain}.")
     settings = CompareSettings(
         stages=_listed(stage),
-        train_parts=_listed(train_part),
+        train_parts=None if train_part is None else _listed(train_part),
         reference=reference,
         fit=FitSettings(
             trees=trees,
