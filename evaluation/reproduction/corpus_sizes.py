@@ -35,6 +35,8 @@ def corpus_size_table(
     sizes = [size for size in SIZES if size < whole]
     if not sizes:
         return None
+    asked = {key: question for key, question in measured.questions.questions.items() if key in _QUESTIONS}
+    measured = replace(measured, questions=replace(measured.questions, questions=asked))
     rows: dict[str, dict[str, Cell]] = {}
     labels: dict[str, str] = {}
     columns = [Column(key=str(size), label=f"{size:,}", group="Random corpus of") for size in sizes]
