@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.reproduction.figures import Measured
-from evaluation.reproduction.results import Cell, Column, Row, Table
+from evaluation.reproduction.results import CORPUS_SIZES, Cell, Column, Row, Table
 from evaluation.reproduction.systems import BASELINES
 from evaluation.reproduction.tables import Plan, build_table
 
@@ -60,7 +60,7 @@ def corpus_size_table(
                     labels[name] = f"Table {plan.key}, {key.replace('/', ' ')}: {row.label}"
                     rows.setdefault(name, {})[column.key] = _without_paper(cell)
     return Table(
-        key="corpus sizes",
+        key=CORPUS_SIZES,
         title="Differences by size of the corpus",
         caption="Recall@10, and the difference to what the row is compared with in its table, in random corpora of the "
         "catalogue as large as the column says, worked out exactly from the ranks among all. The paper ranks among a "

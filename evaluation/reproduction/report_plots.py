@@ -19,7 +19,7 @@ from evaluation.reproduction.report_draw import (
 from evaluation.reproduction.report_svg import Panel
 from evaluation.reproduction.report_text import clean, count, duration, estimate_interval, figure, finite, slug
 from evaluation.reproduction.report_view import paper_difference, row_named, table_names
-from evaluation.reproduction.results import Column, StudyResults, Table, Trained
+from evaluation.reproduction.results import CORPUS_SIZES, Column, StudyResults, Table, Trained
 
 __all__ = ["Figures", "Plot", "all_plots", "corpus_plot", "histogram_plot", "table_plots", "training_plot"]
 
@@ -89,6 +89,8 @@ def _gains(table: Table, name: str) -> Plot | None:
 
 
 def _bars(table: Table, name: str) -> Plot | None:
+    if table.key == CORPUS_SIZES:  # its rows are of many tables: side by side their figures say nothing
+        return None
     with_paper = {row.key for row in table.rows if any(cell.paper is not None for cell in row.cells.values())}
     referred = {
         other.key

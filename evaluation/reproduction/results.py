@@ -15,6 +15,7 @@ from omnifeat.data.locations import one_line
 from omnifeat.errors import DataError
 
 __all__ = [
+    "CORPUS_SIZES",
     "Cell",
     "Claim",
     "Column",
@@ -32,6 +33,9 @@ __all__ = [
     "Table",
     "Trained",
 ]
+
+CORPUS_SIZES = "corpus sizes"
+"""Key of the table of differences by size of the corpus."""
 
 
 class _Record(BaseModel):
