@@ -174,14 +174,17 @@ def fit_head(
             count = part.stop - part.start
             problem = Problem(scaled, rows, targets, count, weights if rows is None else weights[rows])
             found_weights[part], found_intercepts[part] = solve(
-                problem, inverse_regularisation, max_iterations=max_iterations, tolerance=tolerance, start=begin, threads=threads
+                problem,
+                inverse_regularisation,
+                max_iterations=max_iterations,
+                tolerance=tolerance,
+                start=begin,
+                threads=threads,
             )
     return found_weights, found_intercepts
 
 
-def _problems(
-    tree: InterestTree, name: HeadName, several: bool, has: Memberships, outputs: Outputs
-) -> Any:
+def _problems(tree: InterestTree, name: HeadName, several: bool, has: Memberships, outputs: Outputs) -> Any:
     """The outputs of each regression, the rows it learns from (None for all), and what they have of its outputs."""
     if several:
         closed = has.closed(tree)

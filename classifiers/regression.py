@@ -71,9 +71,7 @@ def solve(
     small = count * width * problem.outputs <= _EXACT and tolerance <= TOLERANCE
     if count > 2 * _SAMPLE and start is None:
         places = np.arange(count // _SAMPLE // 2, count, count // _SAMPLE)
-        start = solve(
-            _part(problem, places), inverse_regularisation, max_iterations=max_iterations, threads=threads
-        )
+        start = solve(_part(problem, places), inverse_regularisation, max_iterations=max_iterations, threads=threads)
     if problem.rows is not None and count * width <= _GATHER:
         problem = replace(problem, embeddings=problem.embeddings[problem.rows], rows=None)
     if small:

@@ -70,9 +70,7 @@ class InterestTree:
         """The nodes right below each node that has any; those at the root under -1."""
         starts = np.flatnonzero(np.r_[True, self.parents[1:] != self.parents[:-1]])
         stops = np.r_[starts[1:], len(self.parents)]
-        return {
-            int(self.parents[one]): slice(int(one), int(two)) for one, two in zip(starts, stops, strict=True)
-        }
+        return {int(self.parents[one]): slice(int(one), int(two)) for one, two in zip(starts, stops, strict=True)}
 
     @cached_property
     def ancestors(self) -> IntArray:
