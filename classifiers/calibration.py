@@ -100,7 +100,7 @@ def stretch_of(tree: InterestTree, name: HeadName, several: bool, logits: FloatA
 
 
 def _prior(value: float) -> float:
-    """Keeps slopes near 1 and offsets near 0 where few held-out queries, all of them right, would have them run away."""
+    """Keeps slopes near 1 and offsets near 0 where few held-out queries, all right, would have them run away."""
     return 0.5 * float(value) ** 2
 
 

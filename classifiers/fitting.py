@@ -71,7 +71,8 @@ def fit_classifier(
     scaled, mean, scale = _one_scale(embeddings, order)
     share = min(calibration, _HELD_MOST / len(order))
     held = held_out_rows(has.first, hashes, share) if calibration else np.zeros(len(order), np.bool_)
-    chosen, tried = inverse_regularisation, {}
+    chosen = inverse_regularisation
+    tried: dict[float, float] = {}
     outputs = Outputs.of(tree, name, several)
     stretch: Stretch = (np.ones(len(outputs.nodes)), np.zeros(len(outputs.nodes)))
 
@@ -193,5 +194,5 @@ def _one_scale(
 def _thinned(rows: IntArray, has: Memberships) -> IntArray:
     """Some of the rows, evenly through their order, with at least one for each end."""
     even = rows[np.linspace(0, len(rows) - 1, _SEARCHED_MOST).astype(np.int64)]
-    ends, first = np.unique(has.first[rows], return_index=True)
+    _, first = np.unique(has.first[rows], return_index=True)
     return np.union1d(even, rows[first])

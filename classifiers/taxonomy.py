@@ -132,7 +132,7 @@ class Taxonomy:
     def read(cls, source: str | Path) -> Self:
         """The tree of a dataset folder, of a table of interests, or of a file of paths (`.txt` or `.paths`).
 
-        A table has `interest_id` and `parent_id`, or `id`, `category_id` and `parent`, `parent_category_id`, beside `name`.
+        A table has `interest_id` (or `id`, `category_id`), `parent_id` (or `parent`, `parent_category_id`) and `name`.
 
         Raises
         ------

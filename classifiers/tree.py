@@ -6,6 +6,7 @@ Shapes: Q queries, N nodes, L levels.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class InterestTree:
     def slices(self) -> tuple[slice, ...]:
         """The nodes of each level."""
         starts = np.searchsorted(self.levels, np.arange(self.depth + 1))
-        return tuple(slice(int(one), int(two)) for one, two in zip(starts[:-1], starts[1:], strict=True))
+        return tuple(slice(int(one), int(two)) for one, two in pairwise(starts))
 
     @property
     def depth(self) -> int:
