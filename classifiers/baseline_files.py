@@ -1,4 +1,4 @@
-"""Baselines as folders: `classifier.json` (kind, settings, classes, check sums) and their numbers; nothing is pickled."""
+"""Baselines as folders: `classifier.json` (kind, settings, classes, check sums) and numbers; nothing is pickled."""
 
 import hashlib
 import json

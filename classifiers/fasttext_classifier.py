@@ -104,7 +104,9 @@ class FastTextClassifier(PathBaseline):
 
     def _check_settings(self) -> None:
         if self.loss not in LOSSES:
-            raise SettingError(f"There is no loss {self.loss!r} of FastTextClassifier; choose one of {', '.join(LOSSES)}.")
+            raise SettingError(
+                f"There is no loss {self.loss!r} of FastTextClassifier; choose one of {', '.join(LOSSES)}."
+            )
         for name in ("word_ngrams", "epochs", "dim", "buckets", "threads"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise SettingError(

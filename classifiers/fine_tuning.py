@@ -126,12 +126,9 @@ def fine_tune(
         wanted_QP[row, [place[path] for path in of_row]] = 1 / len(of_row)
 
     encoder, tokenizer = _load(model)
-    inputs = [
-        torch.tensor(ids)
-        for ids in tokenizer([settings.prefix + text for text in texts], truncation=True, max_length=settings.max_length)[
-            "input_ids"
-        ]
-    ]
+    prefixed = [settings.prefix + text for text in texts]
+    pieces = tokenizer(prefixed, truncation=True, max_length=settings.max_length)["input_ids"]
+    inputs = [torch.tensor(ids) for ids in pieces]
     state = torch.random.get_rng_state()
     torch.manual_seed(settings.seed)
     try:
@@ -211,9 +208,7 @@ def _batches(inputs: list[torch.Tensor], size: int, rng: np.random.Generator | N
         yield batches[place]
 
 
-def _embed(
-    encoder: Any, inputs: list[torch.Tensor], batch: list[int], settings: FineTuning, pad: int
-) -> torch.Tensor:
+def _embed(encoder: Any, inputs: list[torch.Tensor], batch: list[int], settings: FineTuning, pad: int) -> torch.Tensor:
     """Unit vectors float32 (n, H)."""
     ids_nL = nn.utils.rnn.pad_sequence([inputs[row] for row in batch], batch_first=True, padding_value=pad)
     lengths = torch.tensor([len(inputs[row]) for row in batch])

@@ -1,4 +1,4 @@
-"""A peer: the `hiclass` library's local classifier per parent node, over vectors, with the interface of the baselines."""
+"""A peer: the `hiclass` library's local classifier per parent node, over vectors, with the baselines' interface."""
 
 import sys
 from collections.abc import Sequence
@@ -57,9 +57,7 @@ class HiclassClassifier(BaseEstimator):
         # hiclass takes equal names at two places for one node: each node gets a name of its own
         self._nodes = sorted({path[:cut] for path in own for cut in range(1, len(path) + 1)})
         name = {path: f"n{place}" for place, path in enumerate(self._nodes)}
-        labels = [
-            [name[path[: cut + 1]] if len(path) > cut else "" for cut in range(self.depth_)] for path in own
-        ]
+        labels = [[name[path[: cut + 1]] if len(path) > cut else "" for cut in range(self.depth_)] for path in own]
         regression = LogisticRegression(C=self.inverse_regularisation, max_iter=self.max_iterations, tol=1e-3)
         self._model = hiclass_module().LocalClassifierPerParentNode(
             local_classifier=regression, return_all_probabilities=True, verbose=50

@@ -28,8 +28,10 @@ _NUMBERS, _WORDS = "classifier.safetensors", "vocabulary.json"
 
 
 class _Linear(NamedTuple):
-    weights_PF: FloatArray
-    intercepts_P: FloatArray
+    """Scores of classes: weights float64 (P, F), intercepts float64 (P,)."""
+
+    weights: FloatArray
+    intercepts: FloatArray
 
 
 class _Logistic(PathBaseline):
@@ -62,7 +64,7 @@ class _Logistic(PathBaseline):
         return _Linear(coefficients.astype(np.float64), intercepts.astype(np.float64))
 
     def _head_probabilities(self, head: _Linear, inputs: Any) -> FloatArray:
-        logits_QP = np.asarray(inputs @ head.weights_PF.T) + head.intercepts_P
+        logits_QP = np.asarray(inputs @ head.weights.T) + head.intercepts
         exponentials = np.exp(logits_QP - logits_QP.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
@@ -72,8 +74,8 @@ class _Logistic(PathBaseline):
         self._depth()
         for place, head in enumerate(self.heads_):
             if head is not None:
-                tensors[f"model_{place}.weights"] = np.ascontiguousarray(head.weights_PF)
-                tensors[f"model_{place}.intercepts"] = head.intercepts_P
+                tensors[f"model_{place}.weights"] = np.ascontiguousarray(head.weights)
+                tensors[f"model_{place}.intercepts"] = head.intercepts
         with replace_when_whole(path) as folder:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _NUMBERS).write_bytes(save_tensors(tensors))
@@ -188,7 +190,7 @@ class TfidfLogisticClassifier(_Logistic):
 
 
 class EmbeddingLogisticClassifier(_Logistic):
-    """Logistic regression over vectors of queries, of whatever encoder: what a flat classifier makes of the same vectors.
+    """Logistic regression over vectors of queries, of any encoder: what a flat classifier makes of the same vectors.
 
     Parameters
     ----------
@@ -232,7 +234,9 @@ class EmbeddingLogisticClassifier(_Logistic):
             self.mean_, deviation = vectors_QD.mean(axis=0), vectors_QD.std(axis=0)
             self.scale_ = np.where(deviation > 1e-9, deviation, 1.0)
         elif vectors_QD.shape[1] != len(self.mean_):
-            raise DataError(f"Vectors are {vectors_QD.shape[1]} wide, but the classifier learnt from {len(self.mean_)}.")
+            raise DataError(
+                f"Vectors are {vectors_QD.shape[1]} wide, but the classifier learnt from {len(self.mean_)}."
+            )
         return np.asarray((vectors_QD - self.mean_) / self.scale_)
 
 

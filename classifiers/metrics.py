@@ -245,7 +245,9 @@ def head_interests(counts: Mapping[InterestPath, int]) -> set[InterestPath]:
     return head
 
 
-def sibling_confusions(answers: LevelAnswers, true: TrueInterests, level: int) -> Counter[tuple[InterestPath, InterestPath]]:
+def sibling_confusions(
+    answers: LevelAnswers, true: TrueInterests, level: int
+) -> Counter[tuple[InterestPath, InterestPath]]:
     """How often a query of one interest was given a sibling of it: (true, given) to a count, misses only."""
     found: Counter[tuple[InterestPath, InterestPath]] = Counter()
     for predicted, hit, own in zip(answers.predicted, answers.hit, true, strict=True):

@@ -189,7 +189,9 @@ def _point(systems: Sequence[SystemAnswers], level: int, settings: ComparisonSet
     return point
 
 
-def _confusions(system: SystemAnswers, true: Sequence[Sequence[InterestPath]], levels: int) -> list[list[dict[str, Any]]]:
+def _confusions(
+    system: SystemAnswers, true: Sequence[Sequence[InterestPath]], levels: int
+) -> list[list[dict[str, Any]]]:
     """Of each level, the pairs of siblings that are most often taken for each other."""
     found = []
     for level in range(levels):

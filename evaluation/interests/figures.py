@@ -67,7 +67,9 @@ def level_figures(
     gains: dict[str, dict[str, Any]] = {name: {} for name in names}
     draws = {"resamples": resamples, "seed": seed}
 
-    cuts = {f"coverage_{coverage:g}": [answered_at_coverage(one, coverage) for one in answers] for coverage in COVERAGES}
+    cuts = {
+        f"coverage_{coverage:g}": [answered_at_coverage(one, coverage) for one in answers] for coverage in COVERAGES
+    }
     for recall in RECALLS:
         found = [answered_at_recall(one, recall) for one in answers]
         cuts[f"recall_{recall:g}"] = [np.zeros(len(wanted), np.bool_) if one is None else one for one in found]
@@ -111,7 +113,10 @@ def average_figures(
             sums.append(system.levels[level].hit & answered)
             counts.append(answered)
     ratios = Ratios.make(
-        np.column_stack(sums).astype(np.float64), np.column_stack(counts).astype(np.float64), resamples=resamples, seed=seed
+        np.column_stack(sums).astype(np.float64),
+        np.column_stack(counts).astype(np.float64),
+        resamples=resamples,
+        seed=seed,
     )
     shape = (levels, len(systems))
 

@@ -1,4 +1,4 @@
-"""The classifiers that are compared, and how each is brought up: what it takes, and what is chosen on development data."""
+"""The classifiers that are compared: what each takes, and what is chosen for it on development queries."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
