@@ -99,6 +99,11 @@ def stretch_of(
     return slopes, offsets
 
 
+def _prior(value: float) -> float:
+    """Keeps slopes near 1 and offsets near 0 where few held-out queries, all of them right, would have them run away."""
+    return 0.5 * float(value) ** 2
+
+
 def _temperature(logits: FloatArray, targets: IntArray) -> float:
     """The slope between 1/20 and 20 under which the targets are likeliest."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
@@ -106,7 +111,7 @@ def _temperature(logits: FloatArray, targets: IntArray) -> float:
 
     def loss(log_slope: float) -> float:
         slope = np.exp(log_slope)
-        return float(np.log(np.exp(slope * shifted).sum(axis=1)).sum() - slope * chosen)
+        return float(np.log(np.exp(slope * shifted).sum(axis=1)).sum() - slope * chosen) + _prior(log_slope)
 
     bound = np.log(20)
     return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
@@ -116,14 +121,14 @@ def _line(scores: FloatArray, truth: FloatArray) -> tuple[float, float]:
     """Slope (from 1/20 to 20) and offset under which 0 and 1 are likeliest; the identity if all are the same."""
     if len(truth) == 0 or truth.min() == truth.max():
         return 1.0, 0.0
-    scores, truth = scores.astype(np.float64), truth.astype(np.float64)
+    scores, truth, count = scores.astype(np.float64), truth.astype(np.float64), len(truth)
 
     def loss(line: FloatArray) -> tuple[float, FloatArray]:
         slope = np.exp(line[0])
         moved = slope * scores + line[1]
         wrong = np.where(moved >= 0, 1 / (1 + np.exp(-np.abs(moved))), 1 - 1 / (1 + np.exp(-np.abs(moved)))) - truth
-        value = np.logaddexp(0, moved).mean() - (truth * moved).mean()
-        return float(value), np.array([(wrong * scores).mean() * slope, wrong.mean()])
+        value = np.logaddexp(0, moved).sum() - truth @ moved + _prior(line[0]) + _prior(line[1])
+        return float(value) / count, np.array([wrong @ scores * slope + line[0], wrong.sum() + line[1]]) / count
 
     bound = np.log(20)
     found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-bound, bound), (-20, 20)]).x

@@ -12,6 +12,7 @@ import xxhash
 
 from classifiers.calibration import Stretch, held_out_rows, stretch_of
 from classifiers.heads import Head, HeadName, Outputs, certain, fit_head
+from classifiers.regression import TOLERANCE
 from classifiers.tree import InterestTree, Memberships
 
 __all__ = ["Fitted", "GRID", "canonical_order", "fit_classifier"]
@@ -74,7 +75,7 @@ def fit_classifier(
     outputs = Outputs.of(tree, name, several)
     stretch: Stretch = (np.ones(len(outputs.nodes)), np.zeros(len(outputs.nodes)))
 
-    def fit(rows: Any, strength: float, start: Any = None, tolerance: float = 1e-6) -> tuple[FloatArray, FloatArray]:
+    def fit(rows: Any, strength: float, start: Any = None, tolerance: float = TOLERANCE) -> tuple[FloatArray, FloatArray]:
         part = slice(None) if rows is None else rows
         members = has if rows is None else has.rows(rows)
         return fit_head(

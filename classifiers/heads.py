@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from classifiers.regression import CERTAIN, Problem, solve
+from classifiers.regression import CERTAIN, TOLERANCE, Problem, solve
 from classifiers.tree import InterestTree, Memberships
 
 __all__ = ["HEADS", "Head", "HeadName", "Outputs", "fit_head"]
@@ -157,7 +157,7 @@ def fit_head(
     inverse_regularisation: float,
     *,
     max_iterations: int,
-    tolerance: float = 1e-6,
+    tolerance: float = TOLERANCE,
     start: tuple[FloatArray, FloatArray] | None = None,
     threads: int = 1,
 ) -> tuple[FloatArray, FloatArray]:

@@ -15,11 +15,12 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.optimize import minimize
 
-__all__ = ["Problem", "solve"]
+__all__ = ["CERTAIN", "TOLERANCE", "Problem", "solve"]
 
 FloatArray = npt.NDArray[np.floating]
 
-_EXACT = 1 << 24  # products of a pass up to which sums are of float64: small problems are solved to the last digits
+TOLERANCE = 1e-6  # relative fall of the loss at which a fit ends
+_EXACT = 1 << 22  # products of a pass up to which sums are of float64: small problems are solved to the last digits
 _BLOCK = 1 << 20  # logits of a block: they stay in the cache between the passes over them
 _ROWS = 8192  # rows of a block at most
 _STRIPES = 4  # shares of the blocks, whatever the threads: the sums, and so the bytes, don't depend on their number
@@ -53,7 +54,7 @@ def solve(
     inverse_regularisation: float,
     *,
     max_iterations: int,
-    tolerance: float = 1e-6,
+    tolerance: float = TOLERANCE,
     start: tuple[FloatArray, FloatArray] | None = None,
     threads: int = 1,
 ) -> tuple[FloatArray, FloatArray]:
@@ -62,12 +63,12 @@ def solve(
     The minimum is scikit-learn's with `C=inverse_regularisation`: the sum over the rows, times C, and half of the
     squared weights; intercepts are free. Outputs that all rows have, or none, get a fixed intercept and no weights.
     A problem of more than 131,072 rows starts from the solution on each so-many-th of its rows. `tolerance` is the
-    relative fall of the loss at which a problem ends that is not small; small ones are solved to the last digits.
+    relative fall of the loss at which the search ends; at the default, small problems are solved to the last digits.
     """
     count, width = len(problem.weights), problem.embeddings.shape[1]
     if problem.outputs == 1 and problem.softmax:
         return np.zeros((1, width)), np.zeros(1)
-    small = count * width * problem.outputs <= _EXACT
+    small = count * width * problem.outputs <= _EXACT and tolerance <= TOLERANCE
     if count > 2 * _SAMPLE and start is None:
         places = np.arange(count // _SAMPLE // 2, count, count // _SAMPLE)
         start = solve(
@@ -105,7 +106,7 @@ def solve(
 
         # Sums of float32 are good to six digits: asking for more makes the search for a step fail and try again.
         options: dict[str, Any] = {
-            "maxiter": max_iterations, "maxcor": 10, "ftol": 1e-11 if small else tolerance, "gtol": 1e-7 if small else 1e-6,
+            "maxiter": max_iterations, "maxcor": 10, "ftol": 1e-11 if small else tolerance, "gtol": 1e-7 if small else 1e-5,
         }  # fmt: skip
         found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
     solution = found.x.reshape(problem.outputs, width + 1)
