@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from omnifeat.commands import classify_compare, classify_evaluate
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Train and apply classifiers of queries by interest.", no_args_is_help=True, rich_markup_mode=None
 )
+
+app.command("evaluate")(classify_evaluate.main)
+app.command("compare")(classify_compare.main)
 
 DataArgument = Annotated[str, typer.Argument(help="Dataset folder with interests and query_interests.")]
 EncoderOption = Annotated[str, typer.Option("--encoder", "-e", help="Frozen encoder: a folder.")]
@@ -122,101 +126,6 @@ def predict(
         shown.append(f"{unclassified:,} rows have a null or blank query; their interests are null.")
     summary = {"rows": rows, "unclassified": unclassified, "output": str(output)}
     report(summary, as_json, [*shown, f"Wrote {output}"])
-
-
-@app.command()
-def evaluate(
-    data: DataArgument,
-    classifier: ClassifierOption,
-    encoder: EncoderOption,
-    part: Annotated[
-        str, typer.Option("--part", help="Part of the split to measure on: train, development, test or all.")
-    ] = "test",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the figures and a picture of them.")
-    ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the resamples.")] = 0,
-    threads: ThreadsOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure accuracy by level, with intervals, beside always naming the commonest interest of the training part."""
-    import json
-
-    import numpy as np
-
-    from classifiers.examples import at_level, commonest_interests, interest_examples, level_hits
-    from classifiers.interest import InterestClassifier
-    from evaluation.bootstrap import cluster_intervals, paired_differences
-    from evaluation.plots import BarPanel, save_bars
-    from omnifeat.data.dataset import Dataset
-    from omnifeat.data.files import replace_when_whole
-    from omnifeat.frozen import FrozenEncoder
-
-    if output is not None:
-        _check_free(output, overwrite)
-    loaded = InterestClassifier.load(classifier)
-    dataset = Dataset.open(data)
-    examples = interest_examples(dataset, None if part == "all" else part)
-    training = interest_examples(dataset, None if part == "all" else "train")
-    frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
-    loaded.check_encoder(frozen.fingerprint)
-    embeddings = frozen.encode_queries(list(examples.queries))
-
-    commonest = commonest_interests(training, len(loaded.levels_))
-    levels: list[dict[str, Any]] = []
-    panels: list[BarPanel] = []
-    for level in range(len(loaded.levels_)):
-        hits, has_level = level_hits(loaded, embeddings, examples.paths, level)
-        baseline = np.array([commonest[level] in true for true in at_level(examples.paths, level)])
-        sums_QS = np.column_stack([baseline, hits]).astype(np.float64)
-        counts = has_level.astype(np.float64)
-        intervals = cluster_intervals(sums_QS, counts, resamples=resamples, seed=seed)
-        difference = paired_differences(sums_QS, counts, 0, resamples=resamples, seed=seed)[1]
-        panels.append(BarPanel(f"level {level}", tuple(intervals)))
-        levels.append(
-            {
-                "level": level,
-                "queries": int(has_level.sum()),
-                "interests": len(loaded.classes_at(level)),
-                "accuracy": vars(intervals[1]),
-                "commonest": vars(intervals[0]),
-                "difference": vars(difference),
-            }
-        )
-    summary = {"part": part, "queries": len(examples.queries), "resamples": resamples, "levels": levels}
-    shown: list[Any] = [
-        f"{len(examples.queries):,} queries of part {part}",
-        result_table(
-            ("level", "queries", "interests", "accuracy", "95% interval", "commonest interest"),
-            [
-                (
-                    row["level"],
-                    row["queries"],
-                    row["interests"],
-                    row["accuracy"]["value"],
-                    f"{row['accuracy']['low']:.4f} to {row['accuracy']['high']:.4f}",
-                    row["commonest"]["value"],
-                )
-                for row in levels
-            ],
-        ),
-    ]
-    if output is not None:
-        with replace_when_whole(output) as folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-            save_bars(
-                folder / "accuracy.png",
-                ["commonest interest", "classifier"],
-                panels,
-                title="Accuracy of the interest of a query, by level",
-                label="accuracy, percent, with 95% bootstrap intervals",
-                highlight="classifier",
-            )
-        shown.append(f"Wrote {output}: results.json, accuracy.png")
-    report(summary, as_json, shown)
 
 
 def _interest_columns(classifier: Any, encoder: Any, texts: list[str | None]) -> list["pa.Array"]:
