@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.examples import InterestExamples
-from classifiers.fasttext_classifier import FastTextClassifier
 from classifiers.fasttext_tuning import GRID, STEPS, Trial, tune_fasttext
 from classifiers.hiclass_peer import HiclassClassifier
 from classifiers.interest import InterestClassifier, InterestPath
@@ -17,7 +16,7 @@ from classifiers.metrics import answered_at_coverage
 from evaluation.interests.answers import answers_of, level_count
 from omnifeat.errors import SettingError
 
-__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_systems", "fit_system", "systems_text"]
+__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_systems", "fit_system", "quick_fasttext"]
 
 FloatArray = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], FloatArray]
@@ -76,18 +75,19 @@ class Choice:
     ----------
     grid, steps
         Trials of FastText, see `classifiers.fasttext_tuning`.
-    loss, target
+    loss, target, buckets
         Of FastText.
     ours
         Settings of `InterestClassifier`.
-    seed, threads
-        `threads` are those of `InterestClassifier`; FastText has one, so that it can be repeated.
+    seed
+        Of FastText, which has one thread, so that it can be repeated.
     """
 
     grid: tuple[dict[str, Any], ...] = GRID
     steps: tuple[dict[str, Any], ...] = STEPS
     loss: str = "softmax"
     target: str = "paths"
+    buckets: int = 200_000
     ours: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -101,11 +101,6 @@ def check_systems(names: Sequence[str], pretrained: bool) -> None:
             raise SettingError(f"Classifier {name!r} is named twice; name it once.")
         if SYSTEMS[name][1] == "pretrained" and not pretrained:
             raise SettingError(f"Classifier {name!r} needs an encoder that is off the shelf; give one by --pretrained.")
-
-
-def systems_text() -> str:
-    """Names of the systems for a help text."""
-    return ", ".join(SYSTEMS)
 
 
 def fit_system(
@@ -130,6 +125,7 @@ def fit_system(
             steps=choice.steps,
             loss=choice.loss,
             target=choice.target,
+            buckets=choice.buckets,
             seed=choice.seed,
             on_trial=on_trial,
         )
@@ -152,11 +148,6 @@ def quick_fasttext(settings: dict[str, Any], epochs: Sequence[int]) -> tuple[dic
     """The grid of a learning curve: what was chosen in full, with each of these numbers of epochs."""
     names = ("char_ngrams", "word_ngrams", "learning_rate", "dim")
     return tuple({**{name: settings[name] for name in names}, "epochs": count} for count in epochs)
-
-
-def untuned_fasttext(choice: Choice) -> FastTextClassifier:
-    """FastText at the first setting of the grid."""
-    return FastTextClassifier(loss=choice.loss, target=choice.target, seed=choice.seed, **choice.grid[0])
 
 
 def _logistic(name: str, strength: float) -> Any:

@@ -41,6 +41,9 @@ def main(
     target: Annotated[
         str, typer.Option("--fasttext-target", help="paths (one model) or levels (one model a level).")
     ] = "paths",
+    buckets: Annotated[
+        int, typer.Option("--fasttext-buckets", min=1, help="Hash buckets of FastText; each takes 400 bytes and more.")
+    ] = 200_000,
     trials: Annotated[
         int | None, typer.Option("--fasttext-trials", min=1, help="Only the first so many trials of the grid.")
     ] = None,
@@ -105,7 +108,7 @@ def main(
         examples["development"],
         examples[part],
         settings,
-        Choice(grid=grid, steps=steps, loss=loss, target=target, ours=ours, seed=seed),
+        Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     about = {"dataset": dataset.info.name, "encoder": frozen.fingerprint, "measured on": part}

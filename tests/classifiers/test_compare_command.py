@@ -60,7 +60,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def compare(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(FrozenEncoder, "from_pretrained", lambda path, **options: LetterEncoder())
-    return ["classify", "compare", data, "-e", "encoder", "--fasttext-trials", 1, "--resamples", 50]
+    return [
+        "classify",
+        "compare",
+        data,
+        "-e",
+        "encoder",
+        "--fasttext-trials",
+        1,
+        "--fasttext-buckets",
+        2000,
+        "--resamples",
+        50,
+    ]
 
 
 def test_a_comparison_of_all_classifiers(compare: list[object], tmp_path: Path) -> None:
@@ -117,17 +129,13 @@ def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "fasttext", None)
     refused(omnifeat(*compare, "-o", new), "pip install fasttext-community")
     monkeypatch.setitem(sys.modules, "hiclass", None)
-    refused(
-        omnifeat(*compare, "-o", new, "--classifiers", "hiclass", "--reference", "hiclass"), "pip install hiclass"
-    )
+    refused(omnifeat(*compare, "-o", new, "--classifiers", "hiclass", "--reference", "hiclass"), "pip install hiclass")
     assert not new.exists()
 
 
 def test_evaluate_takes_a_saved_baseline(data: Path, tmp_path: Path) -> None:
     texts = [f"{word} {one}{two}" for word in KINDS for one in "abcd" for two in "efg"]
-    paths = [
-        ("food",) if KINDS[text.split()[0]] == "food" else ("animals", KINDS[text.split()[0]]) for text in texts
-    ]
+    paths = [("food",) if KINDS[text.split()[0]] == "food" else ("animals", KINDS[text.split()[0]]) for text in texts]
     FastTextClassifier(buckets=1000, dim=10, epochs=50).fit(texts, paths).save(tmp_path / "fasttext")
     done = omnifeat("classify", "evaluate", data, "-c", tmp_path / "fasttext", "--json", "--resamples", 20)
     assert done.exit_code == 0, done.output
