@@ -33,8 +33,8 @@ from omnifeat.data.dataset import Dataset
 
 # What the published 89.0 leaves on the table; the other trials are those of the grid.
 STRONG = {"char_ngrams": (3, 5), "word_ngrams": 2, "epochs": 200, "learning_rate": 0.5, "dim": 100}
-# Few queries need more passes.
-FINE_TUNING = {"full": FineTuning(epochs=3), "few": FineTuning(epochs=8)}
+# Few queries take more passes; neither number was searched for.
+FINE_TUNING = {"full": FineTuning(epochs=3), "few": FineTuning(epochs=4)}
 
 
 def imported(clinc: Path, out: Path) -> Dataset:
