@@ -68,11 +68,13 @@ def compare(
     choice: Choice | None = None,
     *,
     say: Callable[[str], None] = lambda line: None,
+    on_answers: Callable[[SystemAnswers], None] | None = None,
 ) -> dict[str, Any]:
     """Fit every system on training queries, choose on development ones, measure on test ones.
 
-    Returns what is written as JSON: "levels", "average", "whole_paths", "curves", "reliability", "confusions",
-    "systems" (what each is and what was chosen), "sizes", and the settings.
+    `say` is told what is being done; `on_answers` is given each system's answers to the test queries, for figures of
+    one's own. Returns what is written as JSON: "levels", "averages", "whole_paths", "curves", "reliability",
+    "confusions", "systems" (what each is and what was chosen), "sizes", and the settings.
 
     Raises
     ------
@@ -93,6 +95,8 @@ def compare(
         classifier, facts = fit_system(name, training, development, choice, _teller(say))
         chosen[name] = {"what": SYSTEMS[name][0], **facts}
         systems.append(answers_of(name, classifier, test.inputs(name), test.paths, levels))
+        if on_answers is not None:
+            on_answers(systems[-1])
     reference = settings.systems.index(settings.reference)
     draws = {"resamples": settings.resamples, "seed": settings.seed}
     counts = [training_counts(training.paths, level) for level in range(levels)]

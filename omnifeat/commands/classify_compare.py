@@ -25,6 +25,12 @@ def main(
     head: Annotated[
         str | None, typer.Option("--head", help="Head of the interest classifier: global or levels.")
     ] = None,
+    inverse_regularisation: Annotated[
+        float | None,
+        typer.Option(
+            "--inverse-regularisation", help="Of the interest classifier; chosen on held-out queries if not given."
+        ),
+    ] = None,
     pretrained: Annotated[
         str | None,
         typer.Option("--pretrained", help="Off-the-shelf encoder of pretrained-logistic, folder or hub."),
@@ -101,6 +107,8 @@ def main(
         encoders["pretrained"] = off_the_shelf.encode
 
     ours: dict[str, Any] = {"threads": threads} | ({"head": head} if head is not None else {})
+    if inverse_regularisation is not None:
+        ours["inverse_regularisation"] = inverse_regularisation
     grid, steps = (GRID, STEPS) if trials is None else (GRID[:trials], STEPS[: max(0, trials - len(GRID))])
     examples = {name: Examples.make(one, encoders) for name, one in parts.items()}
     found = compare(

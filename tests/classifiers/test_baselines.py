@@ -1,4 +1,4 @@
-"""The logistic baselines and hiclass: one interface, saving without pickle, and what hiclass does with middle leaves."""
+"""The logistic baselines and hiclass: one interface, saving without pickle, what hiclass does with middle leaves."""
 
 import sys
 from pathlib import Path
