@@ -39,9 +39,7 @@ def held_out_rows(ends: IntArray, hashes: npt.NDArray[np.uint64], share: float) 
     return held
 
 
-def stretch_of(
-    tree: InterestTree, name: HeadName, several: bool, logits: FloatArray, has: Memberships
-) -> Stretch:
+def stretch_of(tree: InterestTree, name: HeadName, several: bool, logits: FloatArray, has: Memberships) -> Stretch:
     """Slope and offset of each score, float64 (K,) each, that make held-out queries likeliest; one pair a level.
 
     A softmax has a slope alone (a temperature). Scores of the global head for one interest share one. A level
@@ -80,7 +78,9 @@ def stretch_of(
         at = tree.ancestors[has.first, depth]
         wide: list[FloatArray] = []
         targets: list[IntArray] = []
-        members = [group for group, parent in enumerate(groups) if (tree.levels[parent] + 1 if parent >= 0 else 0) == depth]
+        members = [
+            group for group, parent in enumerate(groups) if (tree.levels[parent] + 1 if parent >= 0 else 0) == depth
+        ]
         most = max(int(outputs.groups[group + 1] - outputs.groups[group]) for group in members)
         for group in members:
             first, last = int(outputs.groups[group]), int(outputs.groups[group + 1])
@@ -100,7 +100,7 @@ def stretch_of(
 
 
 def _prior(value: float) -> float:
-    """Keeps slopes near 1 and offsets near 0 where few held-out queries, all of them right, would have them run away."""
+    """Keeps slopes near 1 and offsets near 0 where few held-out queries, all right, would have them run away."""
     return 0.5 * float(value) ** 2
 
 

@@ -72,9 +72,7 @@ def deepest_nodes(tree: InterestTree, accepted: BoolArray) -> BoolArray:
     return deepest
 
 
-def steps(
-    tree: InterestTree, nodes: FloatArray, best: IntArray, thresholds: FloatArray | None
-) -> list[list[Step]]:
+def steps(tree: InterestTree, nodes: FloatArray, best: IntArray, thresholds: FloatArray | None) -> list[list[Step]]:
     """What was decided for each query, from the root to the end of its most probable path."""
     told: list[list[Step]] = []
     for row, end in enumerate(best):
@@ -154,9 +152,7 @@ def choose_thresholds(
         for column, node in enumerate(places):
             rows = candidates[:, column]
             pooled[node] = rows.sum() < min_support
-            thresholds[node] = (
-                together if pooled[node] else _least(nodes[rows, node], right[rows, node], precision)
-            )
+            thresholds[node] = together if pooled[node] else _least(nodes[rows, node], right[rows, node], precision)
             passed[:, node] = rows & (nodes[:, node] >= thresholds[node])
     return thresholds, pooled
 

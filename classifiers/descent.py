@@ -91,7 +91,7 @@ def _descend(
                 node = nodes[output]
                 if not stops[output] and group_of_node[node] >= 0:
                     if part >= best_share:
-                        # most probable last, where it is taken first: few stand here, they are put in order as they come
+                        # the most probable last, where it is taken first
                         place = waiting
                         while place > begin and waiting_share[place - 1] > part:
                             waiting_share[place] = waiting_share[place - 1]

@@ -15,7 +15,7 @@ from classifiers.heads import Head, HeadName, Outputs, certain, fit_head
 from classifiers.regression import TOLERANCE
 from classifiers.tree import InterestTree, Memberships
 
-__all__ = ["Fitted", "GRID", "canonical_order", "fit_classifier"]
+__all__ = ["GRID", "Fitted", "canonical_order", "fit_classifier"]
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -71,11 +71,14 @@ def fit_classifier(
     scaled, mean, scale = _one_scale(embeddings, order)
     share = min(calibration, _HELD_MOST / len(order))
     held = held_out_rows(has.first, hashes, share) if calibration else np.zeros(len(order), np.bool_)
-    chosen, tried = inverse_regularisation, {}
+    chosen = inverse_regularisation
+    tried: dict[float, float] = {}
     outputs = Outputs.of(tree, name, several)
     stretch: Stretch = (np.ones(len(outputs.nodes)), np.zeros(len(outputs.nodes)))
 
-    def fit(rows: Any, strength: float, start: Any = None, tolerance: float = TOLERANCE) -> tuple[FloatArray, FloatArray]:
+    def fit(
+        rows: Any, strength: float, start: Any = None, tolerance: float = TOLERANCE
+    ) -> tuple[FloatArray, FloatArray]:
         part = slice(None) if rows is None else rows
         members = has if rows is None else has.rows(rows)
         return fit_head(
@@ -89,7 +92,9 @@ def fit_classifier(
         judge = _Judge(tree, name, several, scaled[inside], has.rows(inside))
         if chosen is None:
             searched = outside if len(outside) <= _SEARCHED_MOST else _thinned(outside, has)
-            chosen, tried, solution = _search(lambda strength, start: fit(searched, strength, start, _SEARCH_TOLERANCE), judge)
+            chosen, tried, solution = _search(
+                lambda strength, start: fit(searched, strength, start, _SEARCH_TOLERANCE), judge
+            )
             if len(order) > _REFIT_MOST:
                 solution = fit(outside, chosen, solution)
         else:
@@ -189,5 +194,5 @@ def _one_scale(
 def _thinned(rows: IntArray, has: Memberships) -> IntArray:
     """Some of the rows, evenly through their order, with at least one for each end."""
     even = rows[np.linspace(0, len(rows) - 1, _SEARCHED_MOST).astype(np.int64)]
-    ends, first = np.unique(has.first[rows], return_index=True)
+    _, first = np.unique(has.first[rows], return_index=True)
     return np.union1d(even, rows[first])

@@ -14,6 +14,7 @@ Shapes: Q queries, D width, N nodes, K outputs.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -109,10 +110,7 @@ class Head:
         """As `ends`, from linear scores (Q, K), which are overwritten."""
         if not self.several and self.name == "global":
             return self._summed_up(_softmax(logits, self.outputs.groups))
-        if self.several:
-            own = _sigmoid(logits)
-        else:
-            own = _softmax(logits, self.outputs.groups)
+        own = _sigmoid(logits) if self.several else _softmax(logits, self.outputs.groups)
         tree = self.tree
         shares = own[:, self._direct]  # of each node, in its parent
         nodes = shares.copy()
@@ -174,14 +172,17 @@ def fit_head(
             count = part.stop - part.start
             problem = Problem(scaled, rows, targets, count, weights if rows is None else weights[rows])
             found_weights[part], found_intercepts[part] = solve(
-                problem, inverse_regularisation, max_iterations=max_iterations, tolerance=tolerance, start=begin, threads=threads
+                problem,
+                inverse_regularisation,
+                max_iterations=max_iterations,
+                tolerance=tolerance,
+                start=begin,
+                threads=threads,
             )
     return found_weights, found_intercepts
 
 
-def _problems(
-    tree: InterestTree, name: HeadName, several: bool, has: Memberships, outputs: Outputs
-) -> Any:
+def _problems(tree: InterestTree, name: HeadName, several: bool, has: Memberships, outputs: Outputs) -> Any:
     """The outputs of each regression, the rows it learns from (None for all), and what they have of its outputs."""
     if several:
         closed = has.closed(tree)
@@ -215,14 +216,14 @@ def _problems(
         chosen = np.where(at >= 0, output_of_node[at], np.where(parents >= 0, output_of_stop[parents], -1))
         order = np.argsort(parents, kind="stable")
         bounds = np.flatnonzero(np.r_[True, np.diff(parents[order]) != 0, True])
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-            rows = order[first:last]
-            parent = int(parents[rows[0]])
+        for first, last in pairwise(bounds):
+            members = order[first:last]
+            parent = int(parents[members[0]])
             if parent not in group_of or (depth and parent < 0):
                 continue  # a leaf, or above it already
             group = group_of[parent]
             part = slice(int(outputs.groups[group]), int(outputs.groups[group + 1]))
-            yield part, None if depth == 0 else rows, chosen[rows] - part.start
+            yield part, None if depth == 0 else members, chosen[members] - part.start
 
 
 def _softmax(logits: FloatArray, groups: IntArray) -> FloatArray:

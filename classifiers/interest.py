@@ -154,8 +154,8 @@ class InterestClassifier(BaseEstimator):
         if self.labels == "one" and has.several:
             row = int(np.flatnonzero(np.diff(has.starts) > 1)[0])
             raise SettingError(
-                f"Row {row} has {len(of_queries[row])} interests, but labels is 'one'; set it to 'several', or give the "
-                "query a row for each interest with a weight of its share."
+                f"Row {row} has {len(of_queries[row])} interests, but labels is 'one'; set it to 'several', or give "
+                "the query a row for each interest with a weight of its share."
             )
         several = has.several if self.labels == "auto" else self.labels == "several"
         unseen = self._unseen(tree)
@@ -230,12 +230,12 @@ class InterestClassifier(BaseEstimator):
         truth = memberships([sorted(of_query) for of_query in known], tree).closed(tree)
         nodes, end_shares = self._blocks(embeddings_QD, lambda head, block: head.ends(block))
         best = None if self.several_ else end_shares.argmax(axis=1)
-        self.thresholds_, self.pooled_ = decisions.choose_thresholds(
-            tree, nodes, best, truth, precision, min_support
-        )
+        self.thresholds_, self.pooled_ = decisions.choose_thresholds(tree, nodes, best, truth, precision, min_support)
         return self
 
-    def predict_proba(self, X: Any, level: int | None = None, *, encoder_fingerprint: str | None = None) -> Float32Array:
+    def predict_proba(
+        self, X: Any, level: int | None = None, *, encoder_fingerprint: str | None = None
+    ) -> Float32Array:
         """Probability of each interest of a level, or of all nodes in the order of `tree_.nodes`; float32 (Q, C).
 
         Where a query has one interest, a row's sum is 1 at the root, and below it the share of queries that go so deep.

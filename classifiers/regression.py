@@ -1,7 +1,8 @@
 """Logistic regression of many outputs over many rows: L-BFGS over blocks, one loss of softmax and one of sigmoids.
 
 Shapes: n rows, D width, K outputs. Written for a million rows by a thousand outputs on two cores: no array of (n, K)
-is ever made, blocks are of float32, and each thread sums the gradient of its share of the blocks. The caller keeps BLAS at one thread.
+is ever made, blocks are of float32, and each thread sums the gradient of its share of the blocks. The caller keeps
+BLAS at one thread.
 """
 
 import os
@@ -71,9 +72,7 @@ def solve(
     small = count * width * problem.outputs <= _EXACT and tolerance <= TOLERANCE
     if count > 2 * _SAMPLE and start is None:
         places = np.arange(count // _SAMPLE // 2, count, count // _SAMPLE)
-        start = solve(
-            _part(problem, places), inverse_regularisation, max_iterations=max_iterations, threads=threads
-        )
+        start = solve(_part(problem, places), inverse_regularisation, max_iterations=max_iterations, threads=threads)
     if problem.rows is not None and count * width <= _GATHER:
         problem = replace(problem, embeddings=problem.embeddings[problem.rows], rows=None)
     if small:
@@ -94,7 +93,7 @@ def solve(
     with ThreadPoolExecutor(threads) as pool:
         apply: Callable[..., Iterable[Any]] = map if threads == 1 else pool.map
 
-        def objective(flat: FloatArray) -> tuple[float, FloatArray]:
+        def objective(flat: Any) -> Any:
             solution = flat.reshape(problem.outputs, width + 1)
             loss, gradient = _loss(problem, solution, apply)
             weights = solution[:, :width]
@@ -106,8 +105,10 @@ def solve(
 
         # Sums of float32 are good to six digits: asking for more makes the search for a step fail and try again.
         options: dict[str, Any] = {
-            "maxiter": max_iterations, "maxcor": 10, "ftol": 1e-11 if small else tolerance, "gtol": 1e-7 if small else 1e-5,
-        }  # fmt: skip
+            "maxiter": max_iterations,
+            "ftol": 1e-11 if small else tolerance,
+            "gtol": 1e-7 if small else 1e-5,
+        }
         found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
     solution = found.x.reshape(problem.outputs, width + 1)
     return solution[:, :width], solution[:, width]

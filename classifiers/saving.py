@@ -108,9 +108,7 @@ def load_classifier(path: str | Path) -> InterestClassifier:
 
 def _built(written: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> InterestClassifier:
     tree = InterestTree(tuple(tuple(node) for node in written["nodes"]), tensors["ends"].astype(np.bool_))
-    head = Head(
-        tree, written["head"], written["several"], tensors["mean"], tensors["weights"], tensors["intercepts"]
-    )
+    head = Head(tree, written["head"], written["several"], tensors["mean"], tensors["weights"], tensors["intercepts"])
     outputs = len(Outputs.of(tree, head.name, head.several).nodes)
     if head.weights.shape != (outputs, len(head.mean)) or head.intercepts.shape != (outputs,):
         raise ValueError(f"{outputs} scores are wanted, {len(head.weights)} are there")

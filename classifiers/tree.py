@@ -6,6 +6,7 @@ Shapes: Q queries, N nodes, L levels.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class InterestTree:
     def slices(self) -> tuple[slice, ...]:
         """The nodes of each level."""
         starts = np.searchsorted(self.levels, np.arange(self.depth + 1))
-        return tuple(slice(int(one), int(two)) for one, two in zip(starts[:-1], starts[1:], strict=True))
+        return tuple(slice(int(one), int(two)) for one, two in pairwise(starts))
 
     @property
     def depth(self) -> int:
@@ -70,9 +71,7 @@ class InterestTree:
         """The nodes right below each node that has any; those at the root under -1."""
         starts = np.flatnonzero(np.r_[True, self.parents[1:] != self.parents[:-1]])
         stops = np.r_[starts[1:], len(self.parents)]
-        return {
-            int(self.parents[one]): slice(int(one), int(two)) for one, two in zip(starts, stops, strict=True)
-        }
+        return {int(self.parents[one]): slice(int(one), int(two)) for one, two in zip(starts, stops, strict=True)}
 
     @cached_property
     def ancestors(self) -> IntArray:
