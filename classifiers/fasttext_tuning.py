@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from classifiers.answers import level_precisions
 from classifiers.fasttext_classifier import FastTextClassifier
 from classifiers.interest import InterestPath
-from classifiers.metrics import answered_at_coverage, level_answers
-from classifiers.paths import PathBaseline
 from omnifeat.errors import SettingError
 
-__all__ = ["GRID", "STEPS", "Trial", "TunedFastText", "level_precisions", "tune_fasttext"]
+__all__ = ["GRID", "STEPS", "Trial", "TunedFastText", "tune_fasttext"]
 
 GRID: tuple[dict[str, Any], ...] = tuple(
     {"char_ngrams": char_ngrams, "word_ngrams": word_ngrams, "epochs": epochs, "learning_rate": 0.5, "dim": 100}
@@ -110,13 +109,3 @@ def tune_fasttext(
     if best is None or chosen is None:  # pragma: no cover - a grid has at least one trial
         raise SettingError("No setting of FastText gave a precision.")
     return TunedFastText(best, chosen.settings, tuple(trials))
-
-
-def level_precisions(classifier: PathBaseline, texts: Any, paths: Sequence[Sequence[InterestPath]]) -> list[float]:
-    """Precision of each level where as many queries are answered as have an interest there; zero without any."""
-    found = []
-    for level, probabilities in enumerate(classifier.predict_levels(texts)):
-        answers = level_answers(classifier.classes_at(level), probabilities, paths, level)
-        answered = answered_at_coverage(answers, 1.0)
-        found.append(float(answers.hit[answered].mean()) if answered.any() else 0.0)
-    return found

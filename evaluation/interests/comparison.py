@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from classifiers.answers import SystemAnswers, answers_of
 from classifiers.fasttext_tuning import Trial
 from classifiers.interest import InterestPath
 from classifiers.metrics import answered_at_coverage, sibling_confusions, training_counts
 from evaluation.bootstrap import check_bootstrap
-from evaluation.interests.answers import SystemAnswers, answers_of
 from evaluation.interests.figures import COVERAGES, average_figures, hierarchical_figures, level_figures, reliability
 from evaluation.interests.systems import OURS, SYSTEMS, Choice, Examples, fit_system, quick_fasttext
 from evaluation.ratios import Ratios

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.answers import SystemAnswers
 from classifiers.interest import InterestPath
 from classifiers.metrics import (
     LevelAnswers,
@@ -24,7 +25,6 @@ from classifiers.metrics import (
     training_bin,
 )
 from evaluation.bootstrap import Interval
-from evaluation.interests.answers import SystemAnswers
 from evaluation.ratios import Ratios
 from evaluation.tables import json_interval
 

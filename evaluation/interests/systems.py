@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.answers import level_precisions
 from classifiers.examples import InterestExamples
 from classifiers.fasttext_tuning import GRID, STEPS, Trial, tune_fasttext
 from classifiers.hiclass_peer import HiclassClassifier
 from classifiers.interest import InterestClassifier, InterestPath
 from classifiers.logistic import EmbeddingLogisticClassifier, TfidfLogisticClassifier
-from classifiers.metrics import answered_at_coverage
-from evaluation.interests.answers import answers_of, level_count
 from omnifeat.errors import SettingError
 
 __all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_systems", "fit_system", "quick_fasttext"]
@@ -135,7 +134,7 @@ def fit_system(
     trials = []
     for strength in _STRENGTHS[name]:
         classifier = _logistic(name, strength).fit(training.inputs(name), paths)
-        precision = _development_precision(name, classifier, development)
+        precision = float(np.mean(level_precisions(classifier, development.inputs(name), development.paths)))
         trials.append({"settings": {"inverse_regularisation": strength}, "precision": precision})
         if best is None or precision > best[0]:
             best = precision, classifier, classifier.get_params()
@@ -156,14 +155,3 @@ def _logistic(name: str, strength: float) -> Any:
     if name == "hiclass":
         return HiclassClassifier(inverse_regularisation=strength)
     return EmbeddingLogisticClassifier(inverse_regularisation=strength)
-
-
-def _development_precision(name: str, classifier: Any, development: Examples) -> float:
-    """Mean over levels of precision where as many queries are answered as have an interest."""
-    levels = level_count(classifier)
-    answers = answers_of(name, classifier, development.inputs(name), development.paths, levels)
-    found = []
-    for one in answers.levels:
-        answered = answered_at_coverage(one, 1.0)
-        found.append(float(one.hit[answered].mean()) if answered.any() else 0.0)
-    return float(np.mean(found))

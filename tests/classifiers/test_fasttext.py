@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from classifiers.answers import level_precisions
 from classifiers.fasttext_classifier import LOSSES, FastTextClassifier, fasttext_lines
-from classifiers.fasttext_tuning import GRID, level_precisions, tune_fasttext
+from classifiers.fasttext_tuning import GRID, tune_fasttext
 from classifiers.loading import load_any, takes_text
 from classifiers.logistic import TfidfLogisticClassifier
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
