@@ -129,13 +129,13 @@ def fine_tune(
     for row, of_row in enumerate(rows):
         wanted_QP[row, [place[path] for path in of_row]] = 1 / len(of_row)
 
-    encoder, tokenizer = _load(model)
-    prefixed = [settings.prefix + text for text in texts]
-    pieces = tokenizer(prefixed, truncation=True, max_length=settings.max_length)["input_ids"]
-    inputs = [torch.tensor(ids) for ids in pieces]
     state = torch.random.get_rng_state()
     torch.manual_seed(settings.seed)
     try:
+        encoder, tokenizer = _load(model)
+        prefixed = [settings.prefix + text for text in texts]
+        pieces = tokenizer(prefixed, truncation=True, max_length=settings.max_length)["input_ids"]
+        inputs = [torch.tensor(ids) for ids in pieces]
         _train(encoder, inputs, wanted_QP, settings, tokenizer.pad_token_id or 0, on_batch)
     finally:
         torch.random.set_rng_state(state)
