@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from omnifeat.commands.classify_common import DataArgument, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
 
 
 def main(
-    data: Annotated[str, typer.Argument(help="Dataset folder with interests and query_interests.")],
+    data: DataArgument,
     encoder: Annotated[str, typer.Option("--encoder", "-e", help="Frozen encoder: a folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
     systems: Annotated[
@@ -73,7 +74,6 @@ def main(
     from evaluation.interests.report import write_comparison
     from evaluation.interests.systems import OURS, Choice, Examples, check_systems
     from evaluation.tables import difference_cell, interval_cell
-    from omnifeat.commands.rank_common import check_free
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
