@@ -73,7 +73,10 @@ def answers_of(
                 parts[level].append(level_answers(classes[level], found[level], truth, level))
             else:
                 parts[level].append(_no_answers(truth, level))
-        paths += [tuple(path) for path in classifier.predict(rows)] if whole_paths else [()] * len(truth)
+        if whole_paths:
+            paths += [tuple(path) for path in classifier.predict(rows)]
+        else:
+            paths += [()] * len(truth)
         if on_queries is not None:
             on_queries(len(truth))
     return SystemAnswers(name, tuple(_joined(level) for level in parts), tuple(paths))

@@ -89,7 +89,8 @@ def compare(
     for level in settings.curve_levels:
         if not 0 <= level < levels:
             raise DataError(f"There is no level {level} for a learning curve; interests have levels 0 to {levels - 1}.")
-    systems, chosen = [], {}
+    systems: list[SystemAnswers] = []
+    chosen: dict[str, Any] = {}
     for name in settings.systems:
         say(f"fitting {name} on {len(training.queries):,} queries")
         classifier, facts = fit_system(name, training, development, choice, _teller(say))

@@ -106,7 +106,8 @@ def average_figures(
     systems: Sequence[SystemAnswers], levels: int, reference: int, coverage: float, *, resamples: int, seed: int
 ) -> dict[str, Any]:
     """Means over levels at one coverage: precision, gain and relative gain of each system, on the same draws."""
-    sums, counts = [], []
+    sums: list[npt.NDArray[np.bool_]] = []
+    counts: list[npt.NDArray[np.bool_]] = []
     for level in range(levels):
         for system in systems:
             answered = answered_at_coverage(system.levels[level], coverage)
