@@ -181,7 +181,9 @@ class _Head:
     def probabilities(self, lines: Sequence[str]) -> FloatArray:
         """Float64 (Q, P)."""
         if self.loss == "hierarchical-softmax":
-            return self._by_library(lines)
+            found_QP = self._by_library(lines)
+            totals = found_QP.sum(axis=1, keepdims=True)  # fastText adds 1e-5 at each step down its tree
+            return np.divide(found_QP, totals, out=np.full(found_QP.shape, 1 / found_QP.shape[1]), where=totals > 0)
         if self._weights_PH is None:
             self._weights_PH = np.asarray(self.model.get_output_matrix(), dtype=np.float64)
         found_QP = np.empty((len(lines), len(self._column)))

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from classifiers.answers import level_precisions
 from classifiers.fasttext_classifier import FastTextClassifier
 from classifiers.interest import InterestPath
-from classifiers.metrics import answered_at_coverage, level_answers
-from classifiers.paths import PathBaseline
 from omnifeat.errors import SettingError
 
-__all__ = ["GRID", "STEPS", "Trial", "TunedFastText", "level_precisions", "tune_fasttext"]
+__all__ = ["GRID", "STEPS", "Trial", "TunedFastText", "tune_fasttext"]
 
 GRID: tuple[dict[str, Any], ...] = tuple(
     {"char_ngrams": char_ngrams, "word_ngrams": word_ngrams, "epochs": epochs, "learning_rate": 0.5, "dim": 100}
@@ -87,36 +86,27 @@ def tune_fasttext(
     if not len(development_texts):
         raise SettingError("There are no development queries to tune FastText on; give some, or train it untuned.")
     trials: list[Trial] = []
-    best: FastTextClassifier | None = None
-    chosen: Trial | None = None
 
-    def tried(settings: dict[str, Any]) -> None:
-        nonlocal best, chosen
+    def tried(settings: dict[str, Any]) -> tuple[Trial, FastTextClassifier]:
         classifier = FastTextClassifier(**{**fixed, **settings}).fit(texts, paths)
         precision = float(np.mean(level_precisions(classifier, development_texts, development_paths)))
         trials.append(Trial(settings, precision))
         if on_trial is not None:
             on_trial(trials[-1])
-        if chosen is None or precision > chosen.precision:
-            best, chosen = classifier, trials[-1]
+        return trials[-1], classifier
 
-    for settings in grid:
-        tried(dict(settings))
-    start = dict(chosen.settings) if chosen is not None else {}
+    best = tried(dict(grid[0]))
+    for settings in grid[1:]:
+        best = _better(best, tried(dict(settings)))
+    start = best[0].settings
     for step in steps:
         settings = {**start, **step}
         if settings not in [trial.settings for trial in trials]:
-            tried(settings)
-    if best is None or chosen is None:  # pragma: no cover - a grid has at least one trial
-        raise SettingError("No setting of FastText gave a precision.")
-    return TunedFastText(best, chosen.settings, tuple(trials))
+            best = _better(best, tried(settings))
+    return TunedFastText(best[1], best[0].settings, tuple(trials))
 
 
-def level_precisions(classifier: PathBaseline, texts: Any, paths: Sequence[Sequence[InterestPath]]) -> list[float]:
-    """Precision of each level where as many queries are answered as have an interest there; zero without any."""
-    found = []
-    for level, probabilities in enumerate(classifier.predict_levels(texts)):
-        answers = level_answers(classifier.classes_at(level), probabilities, paths, level)
-        answered = answered_at_coverage(answers, 1.0)
-        found.append(float(answers.hit[answered].mean()) if answered.any() else 0.0)
-    return found
+def _better(
+    one: tuple[Trial, FastTextClassifier], other: tuple[Trial, FastTextClassifier]
+) -> tuple[Trial, FastTextClassifier]:
+    return other if other[0].precision > one[0].precision else one

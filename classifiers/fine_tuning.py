@@ -46,6 +46,9 @@ class FineTuning:
         Word pieces kept of a text.
     label_smoothing
         Share of the wanted probability that is spread over all classes.
+    train_words
+        Whether the vectors of word pieces are trained too. They are half of a small encoder's weights, and a step over
+        them costs as much as all else in it, though a batch holds few of them.
     half
         Compute matrix products in bfloat16; weights stay float32. Quicker where the processor has it.
     """
@@ -59,6 +62,7 @@ class FineTuning:
     prefix: str = ""
     max_length: int = 64
     label_smoothing: float = 0.0
+    train_words: bool = False
     half: bool = False
     seed: int = 0
 
@@ -125,13 +129,13 @@ def fine_tune(
     for row, of_row in enumerate(rows):
         wanted_QP[row, [place[path] for path in of_row]] = 1 / len(of_row)
 
-    encoder, tokenizer = _load(model)
-    prefixed = [settings.prefix + text for text in texts]
-    pieces = tokenizer(prefixed, truncation=True, max_length=settings.max_length)["input_ids"]
-    inputs = [torch.tensor(ids) for ids in pieces]
     state = torch.random.get_rng_state()
     torch.manual_seed(settings.seed)
     try:
+        encoder, tokenizer = _load(model)
+        prefixed = [settings.prefix + text for text in texts]
+        pieces = tokenizer(prefixed, truncation=True, max_length=settings.max_length)["input_ids"]
+        inputs = [torch.tensor(ids) for ids in pieces]
         _train(encoder, inputs, wanted_QP, settings, tokenizer.pad_token_id or 0, on_batch)
     finally:
         torch.random.set_rng_state(state)
@@ -169,11 +173,14 @@ def _train(
         for batch in _batches(inputs, 128, None):
             centres_PH += wanted_QP[batch].T @ _embed(encoder, inputs, batch, settings, pad)
     head = nn.Parameter(nn.functional.normalize(centres_PH.clone(), dim=-1))
+    if not settings.train_words:
+        encoder.get_input_embeddings().requires_grad_(False)
+    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     groups = [
-        {"params": list(encoder.parameters()), "lr": settings.encoder_learning_rate, "weight_decay": 0.01},
+        {"params": trained, "lr": settings.encoder_learning_rate, "weight_decay": 0.01},
         {"params": [head], "lr": settings.head_learning_rate, "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups)
+    optimiser = torch.optim.AdamW(groups, fused=True)  # one pass over the weights, not ten
     steps = settings.epochs * math.ceil(len(inputs) / settings.batch_size)
     warm = max(1, steps // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -187,7 +194,7 @@ def _train(
             loss = nn.functional.cross_entropy(logits_nP, wanted_QP[batch], label_smoothing=settings.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
             schedule.step()
             if on_batch is not None:

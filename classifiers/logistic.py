@@ -174,19 +174,19 @@ class TfidfLogisticClassifier(_Logistic):
             )
 
     def _new_vectorizers(self) -> list[TfidfVectorizer]:
-        common = {"lowercase": False, "sublinear_tf": True, "max_features": self.features}
+        common: dict[str, Any] = {"lowercase": False, "sublinear_tf": True, "max_features": self.features}
         # any run of what is not white space: a word of one letter, or an emoji, is a word
         words = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, self.word_ngrams), **common)
         return [words, TfidfVectorizer(analyzer="char_wb", ngram_range=self.char_ngrams, **common)]
 
-    def _inputs(self, X: Any, fitting: bool) -> scipy.sparse.csr_array:
+    def _inputs(self, X: Any, fitting: bool) -> Any:
         texts = _normal_texts(X)
         if fitting:
             self._vectorizers = self._new_vectorizers()
             if not any(texts):
                 raise DataError("There are no words to learn from; give at least one query that is not blank.")
-            return scipy.sparse.csr_array(scipy.sparse.hstack([one.fit_transform(texts) for one in self._vectorizers]))
-        return scipy.sparse.csr_array(scipy.sparse.hstack([one.transform(texts) for one in self._vectorizers]))
+            return scipy.sparse.hstack([one.fit_transform(texts) for one in self._vectorizers], format="csr")
+        return scipy.sparse.hstack([one.transform(texts) for one in self._vectorizers], format="csr")
 
 
 class EmbeddingLogisticClassifier(_Logistic):

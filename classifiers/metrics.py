@@ -236,7 +236,8 @@ def training_bin(count: int) -> str:
 
 def head_interests(counts: Mapping[InterestPath, int]) -> set[InterestPath]:
     """The fewest interests that together have at least half of the training queries; all others are the tail."""
-    total, reached, head = sum(counts.values()), 0, set()
+    total, reached = sum(counts.values()), 0
+    head: set[InterestPath] = set()
     for path, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if 2 * reached >= total:
             break

@@ -112,10 +112,11 @@ class PathBaseline(BaseEstimator):
             raise DataError("There are no queries to learn from; give at least one.")
         self.depth_ = max(len(path) for of_row in rows for path in of_row)
         cuts = [self.depth_] if self.target == "paths" else list(range(1, self.depth_ + 1))
-        labels, heads = [], []
+        labels: list[tuple[InterestPath, ...]] = []
+        heads: list[Any] = []
         for cut in cuts:
             of_rows = [{path[:cut] for path in of_row} for of_row in rows]
-            classes = tuple(sorted(set().union(*of_rows)))
+            classes = tuple(sorted({path for of_row in of_rows for path in of_row}))
             place = {path: index for index, path in enumerate(classes)}
             numbered = [tuple(sorted(place[path] for path in of_row)) for of_row in of_rows]
             labels.append(classes)
@@ -147,7 +148,9 @@ class PathBaseline(BaseEstimator):
     def predict_levels(self, X: Any) -> list[FloatArray]:
         """`predict_proba` of every level, with each model applied once."""
         self._labels_for(0)
-        inputs, found, last = self._inputs(X, False), [], None
+        inputs = self._inputs(X, False)
+        found: list[FloatArray] = []
+        last: Any = None
         for level in range(self.depth_):
             labels, head = self._labels_for(level)
             if last is None or self.target == "levels":

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from classifiers.answers import SystemAnswers, answers_of
 from classifiers.fasttext_tuning import Trial
 from classifiers.interest import InterestPath
 from classifiers.metrics import answered_at_coverage, sibling_confusions, training_counts
 from evaluation.bootstrap import check_bootstrap
-from evaluation.interests.answers import SystemAnswers, answers_of
 from evaluation.interests.figures import COVERAGES, average_figures, hierarchical_figures, level_figures, reliability
 from evaluation.interests.systems import OURS, SYSTEMS, Choice, Examples, fit_system, quick_fasttext
 from evaluation.ratios import Ratios
@@ -68,11 +68,13 @@ def compare(
     choice: Choice | None = None,
     *,
     say: Callable[[str], None] = lambda line: None,
+    on_answers: Callable[[SystemAnswers], None] | None = None,
 ) -> dict[str, Any]:
     """Fit every system on training queries, choose on development ones, measure on test ones.
 
-    Returns what is written as JSON: "levels", "average", "whole_paths", "curves", "reliability", "confusions",
-    "systems" (what each is and what was chosen), "sizes", and the settings.
+    `say` is told what is being done; `on_answers` is given each system's answers to the test queries, for figures of
+    one's own. Returns what is written as JSON: "levels", "averages", "whole_paths", "curves", "reliability",
+    "confusions", "systems" (what each is and what was chosen), "sizes", and the settings.
 
     Raises
     ------
@@ -87,12 +89,15 @@ def compare(
     for level in settings.curve_levels:
         if not 0 <= level < levels:
             raise DataError(f"There is no level {level} for a learning curve; interests have levels 0 to {levels - 1}.")
-    systems, chosen = [], {}
+    systems: list[SystemAnswers] = []
+    chosen: dict[str, Any] = {}
     for name in settings.systems:
         say(f"fitting {name} on {len(training.queries):,} queries")
         classifier, facts = fit_system(name, training, development, choice, _teller(say))
         chosen[name] = {"what": SYSTEMS[name][0], **facts}
         systems.append(answers_of(name, classifier, test.inputs(name), test.paths, levels))
+        if on_answers is not None:
+            on_answers(systems[-1])
     reference = settings.systems.index(settings.reference)
     draws = {"resamples": settings.resamples, "seed": settings.seed}
     counts = [training_counts(training.paths, level) for level in range(levels)]

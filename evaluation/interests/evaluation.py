@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from classifiers.answers import SystemAnswers, answers_of, level_count
 from classifiers.examples import InterestExamples, at_level, commonest_interests
 from classifiers.metrics import LevelAnswers, training_counts
-from evaluation.interests.answers import SystemAnswers, answers_of, level_count
 from evaluation.interests.figures import hierarchical_figures, level_figures, reliability
 
 __all__ = ["evaluate"]

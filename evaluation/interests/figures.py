@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.answers import SystemAnswers
 from classifiers.interest import InterestPath
 from classifiers.metrics import (
     LevelAnswers,
@@ -24,7 +25,6 @@ from classifiers.metrics import (
     training_bin,
 )
 from evaluation.bootstrap import Interval
-from evaluation.interests.answers import SystemAnswers
 from evaluation.ratios import Ratios
 from evaluation.tables import json_interval
 
@@ -106,7 +106,8 @@ def average_figures(
     systems: Sequence[SystemAnswers], levels: int, reference: int, coverage: float, *, resamples: int, seed: int
 ) -> dict[str, Any]:
     """Means over levels at one coverage: precision, gain and relative gain of each system, on the same draws."""
-    sums, counts = [], []
+    sums: list[npt.NDArray[np.bool_]] = []
+    counts: list[npt.NDArray[np.bool_]] = []
     for level in range(levels):
         for system in systems:
             answered = answered_at_coverage(system.levels[level], coverage)

@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.answers import level_precisions
 from classifiers.examples import InterestExamples
-from classifiers.fasttext_classifier import FastTextClassifier
 from classifiers.fasttext_tuning import GRID, STEPS, Trial, tune_fasttext
 from classifiers.hiclass_peer import HiclassClassifier
 from classifiers.interest import InterestClassifier, InterestPath
 from classifiers.logistic import EmbeddingLogisticClassifier, TfidfLogisticClassifier
-from classifiers.metrics import answered_at_coverage
-from evaluation.interests.answers import answers_of, level_count
 from omnifeat.errors import SettingError
 
-__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_systems", "fit_system", "systems_text"]
+__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_systems", "fit_system", "quick_fasttext"]
 
 FloatArray = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], FloatArray]
@@ -76,18 +74,19 @@ class Choice:
     ----------
     grid, steps
         Trials of FastText, see `classifiers.fasttext_tuning`.
-    loss, target
+    loss, target, buckets
         Of FastText.
     ours
         Settings of `InterestClassifier`.
-    seed, threads
-        `threads` are those of `InterestClassifier`; FastText has one, so that it can be repeated.
+    seed
+        Of FastText, which has one thread, so that it can be repeated.
     """
 
     grid: tuple[dict[str, Any], ...] = GRID
     steps: tuple[dict[str, Any], ...] = STEPS
     loss: str = "softmax"
     target: str = "paths"
+    buckets: int = 200_000
     ours: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -101,11 +100,6 @@ def check_systems(names: Sequence[str], pretrained: bool) -> None:
             raise SettingError(f"Classifier {name!r} is named twice; name it once.")
         if SYSTEMS[name][1] == "pretrained" and not pretrained:
             raise SettingError(f"Classifier {name!r} needs an encoder that is off the shelf; give one by --pretrained.")
-
-
-def systems_text() -> str:
-    """Names of the systems for a help text."""
-    return ", ".join(SYSTEMS)
 
 
 def fit_system(
@@ -130,6 +124,7 @@ def fit_system(
             steps=choice.steps,
             loss=choice.loss,
             target=choice.target,
+            buckets=choice.buckets,
             seed=choice.seed,
             on_trial=on_trial,
         )
@@ -139,7 +134,7 @@ def fit_system(
     trials = []
     for strength in _STRENGTHS[name]:
         classifier = _logistic(name, strength).fit(training.inputs(name), paths)
-        precision = _development_precision(name, classifier, development)
+        precision = float(np.mean(level_precisions(classifier, development.inputs(name), development.paths)))
         trials.append({"settings": {"inverse_regularisation": strength}, "precision": precision})
         if best is None or precision > best[0]:
             best = precision, classifier, classifier.get_params()
@@ -154,25 +149,9 @@ def quick_fasttext(settings: dict[str, Any], epochs: Sequence[int]) -> tuple[dic
     return tuple({**{name: settings[name] for name in names}, "epochs": count} for count in epochs)
 
 
-def untuned_fasttext(choice: Choice) -> FastTextClassifier:
-    """FastText at the first setting of the grid."""
-    return FastTextClassifier(loss=choice.loss, target=choice.target, seed=choice.seed, **choice.grid[0])
-
-
 def _logistic(name: str, strength: float) -> Any:
     if name == "tfidf-logistic":
         return TfidfLogisticClassifier(inverse_regularisation=strength)
     if name == "hiclass":
         return HiclassClassifier(inverse_regularisation=strength)
     return EmbeddingLogisticClassifier(inverse_regularisation=strength)
-
-
-def _development_precision(name: str, classifier: Any, development: Examples) -> float:
-    """Mean over levels of precision where as many queries are answered as have an interest."""
-    levels = level_count(classifier)
-    answers = answers_of(name, classifier, development.inputs(name), development.paths, levels)
-    found = []
-    for one in answers.levels:
-        answered = answered_at_coverage(one, 1.0)
-        found.append(float(one.hit[answered].mean()) if answered.any() else 0.0)
-    return float(np.mean(found))

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from omnifeat.commands.classify_common import DataArgument, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
 
 
 def main(
-    data: Annotated[str, typer.Argument(help="Dataset folder with interests and query_interests.")],
+    data: DataArgument,
     encoder: Annotated[str, typer.Option("--encoder", "-e", help="Frozen encoder: a folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
     systems: Annotated[
@@ -24,6 +25,12 @@ def main(
     reference: Annotated[str, typer.Option("--reference", help="The one that gains are taken from.")] = "fasttext",
     head: Annotated[
         str | None, typer.Option("--head", help="Head of the interest classifier: global or levels.")
+    ] = None,
+    inverse_regularisation: Annotated[
+        float | None,
+        typer.Option(
+            "--inverse-regularisation", help="Of the interest classifier; chosen on held-out queries if not given."
+        ),
     ] = None,
     pretrained: Annotated[
         str | None,
@@ -41,6 +48,9 @@ def main(
     target: Annotated[
         str, typer.Option("--fasttext-target", help="paths (one model) or levels (one model a level).")
     ] = "paths",
+    buckets: Annotated[
+        int, typer.Option("--fasttext-buckets", min=1, help="Hash buckets of FastText; each takes 400 bytes and more.")
+    ] = 200_000,
     trials: Annotated[
         int | None, typer.Option("--fasttext-trials", min=1, help="Only the first so many trials of the grid.")
     ] = None,
@@ -64,7 +74,6 @@ def main(
     from evaluation.interests.report import write_comparison
     from evaluation.interests.systems import OURS, Choice, Examples, check_systems
     from evaluation.tables import difference_cell, interval_cell
-    from omnifeat.commands.rank_common import check_free
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
@@ -98,6 +107,8 @@ def main(
         encoders["pretrained"] = off_the_shelf.encode
 
     ours: dict[str, Any] = {"threads": threads} | ({"head": head} if head is not None else {})
+    if inverse_regularisation is not None:
+        ours["inverse_regularisation"] = inverse_regularisation
     grid, steps = (GRID, STEPS) if trials is None else (GRID[:trials], STEPS[: max(0, trials - len(GRID))])
     examples = {name: Examples.make(one, encoders) for name, one in parts.items()}
     found = compare(
@@ -105,7 +116,7 @@ def main(
         examples["development"],
         examples[part],
         settings,
-        Choice(grid=grid, steps=steps, loss=loss, target=target, ours=ours, seed=seed),
+        Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     about = {"dataset": dataset.info.name, "encoder": frozen.fingerprint, "measured on": part}

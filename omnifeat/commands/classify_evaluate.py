@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from omnifeat.commands.classify_common import DataArgument, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
 
 
 def main(
-    data: Annotated[str, typer.Argument(help="Dataset folder with interests and query_interests.")],
+    data: DataArgument,
     classifier: Annotated[
         Path, typer.Option("--classifier", "-c", help="Folder of the classifier: ours, or a saved baseline.")
     ],
@@ -35,7 +36,6 @@ def main(
     from classifiers.loading import load_any, takes_text
     from evaluation.interests.evaluation import evaluate
     from evaluation.plots import BarPanel, save_bars
-    from omnifeat.commands.rank_common import check_free
     from omnifeat.data.dataset import Dataset
     from omnifeat.data.files import replace_when_whole
     from omnifeat.errors import SettingError

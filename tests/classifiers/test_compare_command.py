@@ -60,7 +60,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def compare(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(FrozenEncoder, "from_pretrained", lambda path, **options: LetterEncoder())
-    return ["classify", "compare", data, "-e", "encoder", "--fasttext-trials", 1, "--resamples", 50]
+    return [
+        "classify",
+        "compare",
+        data,
+        "-e",
+        "encoder",
+        "--fasttext-trials",
+        1,
+        "--fasttext-buckets",
+        2000,
+        "--resamples",
+        50,
+    ]
 
 
 def test_a_comparison_of_all_classifiers(compare: list[object], tmp_path: Path) -> None:

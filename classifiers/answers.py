@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.interest import InterestPath
-from classifiers.metrics import LevelAnswers, level_answers
+from classifiers.metrics import LevelAnswers, answered_at_coverage, level_answers
 
-__all__ = ["SystemAnswers", "answers_of", "level_count", "levels_of"]
+__all__ = ["SystemAnswers", "answers_of", "level_count", "level_precisions", "levels_of"]
 
 FloatArray = npt.NDArray[np.float64]
 _PROBABILITIES = 8_000_000  # held at a time
@@ -52,10 +52,13 @@ def answers_of(
     true: Sequence[Sequence[InterestPath]],
     levels: int,
     on_queries: Callable[[int], None] | None = None,
+    *,
+    whole_paths: bool = True,
 ) -> SystemAnswers:
     """Answers of a fitted classifier to Q inputs (texts or vectors), at each of `levels` levels, block by block.
 
-    At a level that the classifier does not have it answers nothing: no confidence, no hit.
+    At a level that the classifier does not have it answers nothing: no confidence, no hit. Without `whole_paths` it is
+    asked for no path, and all are empty.
     """
     own = level_count(classifier)
     classes = [classifier.classes_at(level) for level in range(own)]
@@ -70,10 +73,23 @@ def answers_of(
                 parts[level].append(level_answers(classes[level], found[level], truth, level))
             else:
                 parts[level].append(_no_answers(truth, level))
-        paths += [tuple(path) for path in classifier.predict(rows)]
+        if whole_paths:
+            paths += [tuple(path) for path in classifier.predict(rows)]
+        else:
+            paths += [()] * len(truth)
         if on_queries is not None:
             on_queries(len(truth))
     return SystemAnswers(name, tuple(_joined(level) for level in parts), tuple(paths))
+
+
+def level_precisions(classifier: Any, inputs: Any, true: Sequence[Sequence[InterestPath]]) -> list[float]:
+    """Precision of each level where as many queries are answered as have an interest there; zero without any."""
+    answers = answers_of("", classifier, inputs, true, level_count(classifier), whole_paths=False)
+    found = []
+    for one in answers.levels:
+        answered = answered_at_coverage(one, 1.0)
+        found.append(float(one.hit[answered].mean()) if answered.any() else 0.0)
+    return found
 
 
 def _no_answers(true: Sequence[Sequence[InterestPath]], level: int) -> LevelAnswers:
