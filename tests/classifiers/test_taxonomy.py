@@ -133,11 +133,11 @@ def test_sources(tmp_path: Path) -> None:
 
 
 def test_pictures(tmp_path: Path) -> None:
-    tree = Taxonomy.from_paths([f"root > {name} > <leaf> $of {name}" for name in "abcdef"])
+    tree = Taxonomy.from_paths([f"root > {name} > <leaf & $of {name}" for name in "abcdef"])
     assert draw_taxonomy(tree, tmp_path / "tree", kind=".svg", counts={"root": 5}) == 13
     text = (tmp_path / "tree").read_text()
     assert text.count("$of") == 6
-    assert "&lt;leaf&gt;" in text
+    assert "&lt;leaf &amp; $of" in text
     draw_taxonomy(tree, tmp_path / "again", kind=".svg", counts={"root": 5})
     assert (tmp_path / "again").read_text() == text
     assert draw_taxonomy(tree, tmp_path / "small", kind=".png", most=2) == 6  # root, a, b, their leaves, 8 more
