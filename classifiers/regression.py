@@ -107,7 +107,7 @@ def solve(
             return loss / total + 0.5 * penalty * float(np.vdot(weights, weights)), gradient.ravel()
 
         # Sums of float32 are good to six digits: asking for more makes the search for a step fail and try again.
-        options: dict[str, Any] = {
+        options: Any = {
             "maxiter": max_iterations,
             "ftol": 1e-11 if small else tolerance,
             "gtol": 1e-7 if small else 1e-5,
