@@ -1,66 +1,89 @@
-"""A classifier of query embeddings into a tree of interests, level by level (section 5.4 of the paper).
+"""A classifier of query embeddings into a tree of interests (section 5.4 of the paper).
 
-Shapes: Q queries, D embedding width, C nodes of a level.
+Shapes: Q queries, D embedding width, N nodes: the interests that queries of `fit` have, and all above them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
-from omnifeat.errors import DataError, FingerprintError, SettingError
+from classifiers import decisions
+from classifiers.decisions import MIN_SUPPORT, Step
+from classifiers.descent import best_ends
+from classifiers.encoding import EncodedQueries
+from classifiers.fitting import fit_classifier
+from classifiers.heads import Head
+from classifiers.inputs import check_settings, read_embeddings, read_texts, read_weights
+from classifiers.neighbours import KeptExamples, Neighbour, keep_examples
+from classifiers.taxonomy import Taxonomy
+from classifiers.tree import InterestPath, InterestTree, memberships, read_labels
+from omnifeat.cosines import thread_count
+from omnifeat.errors import DataError, SettingError
 
-__all__ = ["InterestClassifier", "InterestPath", "Level"]
+__all__ = ["InterestClassifier", "InterestPath"]
 
-InterestPath = tuple[str, ...]
-FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+_Found = TypeVar("_Found")
+
+_BLOCK = 1 << 20  # probabilities of a block of queries
 
 
-@dataclass(frozen=True)
-class Level:
-    """Nodes of one level and the linear scores that tell them apart.
+class InterestClassifier(EncodedQueries, BaseEstimator):
+    """Logistic regression over a tree of interests, consistent from the root down.
 
-    `paths` names each node by its path from the root. A node with `ends` True stands for the queries that go no deeper
-    than its path, which is the parent's: without it all of a parent's probability would pass on to its children.
-    `parents` int64 (C,) are nodes of the level above (zeros at the root); `weights` float64 (C, D), `intercepts` (C,).
-    """
-
-    paths: tuple[InterestPath, ...]
-    ends: npt.NDArray[np.bool_]
-    parents: IntArray
-    weights: FloatArray
-    intercepts: FloatArray
-
-
-class InterestClassifier(BaseEstimator):
-    """Multinomial logistic regression per level, held together by the tree.
-
-    A level's regression gives P(child | parent), its softmax among the children of each parent; a node's probability
-    is that times its parent's, so that it never exceeds it and the children of a node never sum to more than it has.
-    A row's result does not depend on the rows beside it.
+    A node's probability never exceeds its parent's, siblings of which a query has one never sum to more than their
+    parent has, and a query's probabilities do not depend on the queries beside it. An interest in the middle of the
+    tree at which queries of `fit` end is an answer like a leaf.
 
     Parameters
     ----------
-    inverse_regularisation : float
-        Scikit-learn's `C`: lower keeps the weights closer to zero.
+    head : "global" or "levels"
+        One regression over all places where paths end, or one at each node of the tree among its children. See
+        `classifiers.heads` for both, and `docs/classifiers.md` for which is better.
+    labels : "auto", "one" or "several"
+        Whether a query has one interest or several; "auto" looks at the labels of `fit`.
+    inverse_regularisation : float or None
+        Scikit-learn's `C`: lower keeps the weights closer to zero. None chooses it on queries that are held out.
+    calibration : float
+        Share of each interest's queries, at most 0.5, that is held out to choose the regularisation and to calibrate;
+        then all are learnt from. 0 leaves out both (and takes 0.1 for the regularisation if it is None).
     max_iterations : int
-        Steps of the optimiser for each level; scikit-learn warns if they were too few.
+        Steps of the optimiser for each regression at most.
+    examples_kept : int
+        Training queries of each interest that are kept for `explain`; 0 for none.
+    taxonomy : Taxonomy or None
+        The tree that labels must be of; labels may then be ids of interests.
+    unseen : "refuse" or "leave"
+        What to do in `fit` about interests of the taxonomy that no query has: they can never be predicted.
+    encoder : object, path or None
+        A frozen encoder (`encode_queries`, `fingerprint`), or the folder of one: embeds queries that are given as text.
     encoder_fingerprint : str or None
-        Fingerprint of the frozen encoder that made the embeddings; embeddings of another are refused.
+        Fingerprint of the frozen encoder that made the embeddings, the `encoder`'s if not given; embeddings of another
+        are refused.
+    threads : int or None
+        Threads to use; all cores if None. The result does not depend on it.
 
     Attributes
     ----------
-    levels_ : tuple of Level
-        What was learnt, from the root down.
-    mean_, scale_ : float64 (D,)
-        Mean and standard deviation of the embeddings of `fit`; each dimension is brought to mean 0 and deviation 1.
+    tree_ : InterestTree
+        The nodes.
+    head_ : Head
+        What was learnt.
+    several_ : bool
+        Whether queries have several interests.
+    thresholds_ : float64 (N,) or None
+        Least probability at which each node is predicted, after `choose_thresholds`; infinity for never.
+    inverse_regularisation_, tried_, held_out_ : float, dict, int
+        What was chosen, the held-out loss of each that was tried, and the queries it was chosen on.
+    unseen_ : tuple of str
+        Interests of the taxonomy that are never predicted.
     n_features_in_ : int
         D.
     """
@@ -68,168 +91,273 @@ class InterestClassifier(BaseEstimator):
     def __init__(
         self,
         *,
-        inverse_regularisation: float = 0.1,
-        max_iterations: int = 1000,
+        head: str = "global",
+        labels: str = "auto",
+        inverse_regularisation: float | None = None,
+        calibration: float = 0.2,
+        max_iterations: int = 200,
+        examples_kept: int = 10,
+        taxonomy: Taxonomy | None = None,
+        unseen: str = "refuse",
+        encoder: Any = None,
         encoder_fingerprint: str | None = None,
+        threads: int | None = None,
     ) -> None:
+        self.head = head
+        self.labels = labels
         self.inverse_regularisation = inverse_regularisation
+        self.calibration = calibration
         self.max_iterations = max_iterations
+        self.examples_kept = examples_kept
+        self.taxonomy = taxonomy
+        self.unseen = unseen
+        self.encoder = encoder
         self.encoder_fingerprint = encoder_fingerprint
+        self.threads = threads
 
-    def fit(self, X: Any, paths: Sequence[Sequence[str]], *, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, paths: Sequence[Any], *, queries: Sequence[str] | None = None, sample_weight: Any = None
+    ) -> Self:
         """Learn from Q queries.
 
         Parameters
         ----------
-        X : float (Q, D)
-            Query embeddings.
-        paths : Q tuples of text
-            The interest of each query as its path from the root, such as `("smileys", "face-smiling")`. A path may end
-            above a leaf. A query of several interests stands in several rows.
+        X : float (Q, D), or Q texts
+            Query embeddings, or queries for the `encoder`.
+        paths : Q labels
+            Each a path from the root, such as `("smileys", "face-smiling")`, or, with a taxonomy, an interest's id; or
+            a list of these. A path may end above a leaf. An interest that another of the same query lies below says
+            nothing and is dropped.
+        queries : Q texts or None
+            For `explain`; those of X if X is text.
         sample_weight : (Q,) or None
             Weight of each row, above zero.
 
         Raises
         ------
         DataError
-            Embeddings, paths or weights that are not as above.
+            Embeddings, labels or weights are not as above; an interest is not in the taxonomy, or has no query.
         SettingError
-            A setting out of its range.
+            A setting out of its range; several interests of a query where `labels` is "one"; text without an encoder.
         """
-        if not self.inverse_regularisation > 0:
+        check_settings(self)
+        fingerprint = self._own_fingerprint()
+        texts = read_texts(X)
+        embeddings_QD = read_embeddings(self._embedded(X, texts, learning=True))
+        count = len(embeddings_QD)
+        if queries is not None and len(queries) != count:
+            raise DataError(f"There must be one text for each of the {count} embeddings; got {len(queries)}.")
+        of_queries, distinct = read_labels(paths, count, self.taxonomy)
+        weights_Q = read_weights(sample_weight, count)
+        tree = InterestTree.of_paths(distinct)
+        has = memberships(of_queries, tree)
+        if self.labels == "one" and has.several:
+            row = int(np.flatnonzero(np.diff(has.starts) > 1)[0])
             raise SettingError(
-                "The 'inverse_regularisation' setting of InterestClassifier must be above 0; "
-                f"got {self.inverse_regularisation!r}."
+                f"Row {row} has {len(of_queries[row])} interests, but labels is 'one'; set it to 'several', or give "
+                "the query a row for each interest with a weight of its share."
             )
-        if not isinstance(self.max_iterations, int) or self.max_iterations < 1:
-            raise SettingError(
-                "The 'max_iterations' setting of InterestClassifier must be a whole number from 1; "
-                f"got {self.max_iterations!r}."
-            )
-        embeddings_QD = _embeddings(X)
-        checked = _paths(paths, len(embeddings_QD))
-        weights_Q = _sample_weights(sample_weight, len(embeddings_QD))
-        self.mean_ = embeddings_QD.mean(axis=0)
-        deviation = embeddings_QD.std(axis=0)
-        # A dimension that does not vary (but for rounding) says nothing: its centred value is left as it is.
-        self.scale_ = np.where(deviation > 1e-9 * np.maximum(1.0, np.abs(self.mean_)), deviation, 1.0)
-        self.n_features_in_ = embeddings_QD.shape[1]
-        scaled_QD = (embeddings_QD - self.mean_) / self.scale_
-
-        levels: list[Level] = []
-        for depth in range(max(len(path) for path in checked)):
-            levels.append(self._fit_level(depth, scaled_QD, checked, weights_Q, levels))
-        self.levels_ = tuple(levels)
-        self.encoder_fingerprint_ = self.encoder_fingerprint
+        several = has.several if self.labels == "auto" else self.labels == "several"
+        unseen = self._unseen(tree)
+        fitted = fit_classifier(
+            tree,
+            "levels" if self.head == "levels" else "global",
+            several,
+            embeddings_QD,
+            has,
+            weights_Q,
+            inverse_regularisation=self.inverse_regularisation,
+            calibration=self.calibration,
+            max_iterations=self.max_iterations,
+            threads=thread_count(self.threads),
+        )
+        kept = texts if queries is None else [str(query) for query in queries]
+        examples = (
+            keep_examples(embeddings_QD, has, fitted.order, self.examples_kept, kept) if self.examples_kept else None
+        )
+        self._set(fitted.head, examples, fingerprint)
+        self.unseen_ = unseen
+        self.inverse_regularisation_ = fitted.inverse_regularisation
+        self.tried_ = fitted.tried
+        self.held_out_ = fitted.held_out
         return self
 
-    def _fit_level(
-        self,
-        depth: int,
-        scaled_QD: FloatArray,
-        paths: Sequence[InterestPath],
-        weights_Q: FloatArray,
-        above: Sequence[Level],
-    ) -> Level:
-        """Learn the nodes at one depth; `above` holds the levels already learnt."""
-        nodes = {path[: depth + 1] for path in paths if len(path) > depth}
-        divided = {path[:depth] for path in nodes}
-        rows = [row for row, path in enumerate(paths) if len(path) >= depth and path[:depth] in divided]
-        # (path, whether queries end there): the path of an ending node is as long as its parent's.
-        node_of_row = [(paths[row][: depth + 1], len(paths[row]) == depth) for row in rows]
-        order = sorted(set(node_of_row))
-        place = {node: index for index, node in enumerate(order)}
-        targets = np.array([place[node] for node in node_of_row], dtype=np.int64)
-        if depth == 0:
-            parents = np.zeros(len(order), dtype=np.int64)
-        else:
-            parent_place = {
-                path: index
-                for index, (path, end) in enumerate(zip(above[-1].paths, above[-1].ends, strict=True))
-                if not end
-            }
-            parents = np.array([parent_place[path[:depth]] for path, _ in order], dtype=np.int64)
-        weights, intercepts = self._regression(scaled_QD[rows], targets, len(order), weights_Q[rows])
-        return Level(
-            tuple(path for path, _ in order),
-            np.array([end for _, end in order], dtype=np.bool_),
-            parents,
-            weights,
-            intercepts,
-        )
+    def _set(self, head: Head, examples: KeptExamples | None, fingerprint: str | None) -> None:
+        self.head_ = head
+        self.tree_ = head.tree
+        self.several_ = head.several
+        self.thresholds_: npt.NDArray[np.float64] | None = None
+        self.examples_ = examples
+        self.encoder_fingerprint_ = fingerprint
+        self.n_features_in_ = len(head.mean)
 
-    def _regression(
-        self, scaled: FloatArray, targets: IntArray, classes: int, sample_weight: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        if classes == 1:
-            return np.zeros((1, scaled.shape[1])), np.zeros(1)
-        model = LogisticRegression(C=self.inverse_regularisation, max_iter=self.max_iterations)
-        model.fit(scaled, targets, sample_weight=sample_weight)
-        weights, intercepts = model.coef_, model.intercept_
-        if classes == 2:  # one row then tells the second class from the first
-            weights = np.concatenate([np.zeros_like(weights), weights])
-            intercepts = np.concatenate([np.zeros_like(intercepts), intercepts])
-        return weights.astype(np.float64), intercepts.astype(np.float64)
+    @property
+    def levels_(self) -> tuple[tuple[InterestPath, ...], ...]:
+        """Paths of the interests of each level, from the root down."""
+        tree = self._fitted()
+        return tuple(tree.nodes[level] for level in tree.slices)
 
     def classes_at(self, level: int) -> list[InterestPath]:
         """Paths of the interests of a level (0 at the root), in the order of `predict_proba`'s columns."""
-        found = self._level(level)
-        return [path for path, end in zip(found.paths, found.ends, strict=True) if not end]
+        return list(self._fitted().nodes[self._level(level)])
 
-    def predict_proba(self, X: Any, level: int, *, encoder_fingerprint: str | None = None) -> FloatArray:
-        """Probability of each interest of a level, float64 (Q, interests of the level).
+    def choose_thresholds(
+        self, X: Any, paths: Sequence[Any], *, precision: float, min_support: int = MIN_SUPPORT
+    ) -> Self:
+        """Set `thresholds_` so that what is predicted for development queries is right as often as is wanted.
 
-        A row's sum is 1 at the root, and below it the share of queries that go so deep.
+        Each node gets the least threshold at which its precision is at least `precision`, or, where fewer than
+        `min_support` development queries come to it, its level's; infinity if there is none. See
+        `classifiers.decisions.choose_thresholds`.
+
+        Raises
+        ------
+        DataError, SettingError, FingerprintError
+            As in `fit` and `predict_proba`; no development query has an interest that the classifier knows.
+        """
+        tree = self._fitted()
+        embeddings_QD = self._read(X, None)
+        of_queries, distinct = read_labels(paths, len(embeddings_QD), self.taxonomy)
+        shown = {path[:depth] for path in distinct for depth in range(1, len(path) + 1)}
+        if not shown & tree.place.keys():
+            raise DataError(
+                f"No development query has an interest that the classifier knows, such as {tree.nodes[0]!r}; "
+                "give development queries of the interests it was trained on."
+            )
+        # What the classifier never saw stays unknown: a query of it is one that no known interest is right for.
+        ends = [tuple(_known(path, tree) for path in of_query) for of_query in of_queries]
+        known = [tuple({path for path in of_query if path}) for of_query in ends]
+        truth = memberships([sorted(of_query) for of_query in known], tree).closed(tree)
+        nodes, end_shares = self._blocks(embeddings_QD, lambda head, block: head.ends(block))
+        best = None if self.several_ else end_shares.argmax(axis=1)
+        self.thresholds_, self.pooled_ = decisions.choose_thresholds(tree, nodes, best, truth, precision, min_support)
+        return self
+
+    def predict_proba(
+        self, X: Any, level: int | None = None, *, encoder_fingerprint: str | None = None
+    ) -> Float32Array:
+        """Probability of each interest of a level, or of all nodes in the order of `tree_.nodes`; float32 (Q, C).
+
+        Where a query has one interest, a row's sum is 1 at the root, and below it the share of queries that go so deep.
 
         Raises
         ------
         NotFittedError
             The classifier has not been fitted.
         SettingError
-            There is no such level.
+            There is no such level, or X is text and there is no encoder.
         DataError
             Embeddings of another width, or that are not finite.
         FingerprintError
             `encoder_fingerprint` is not the encoder's that the classifier was trained on.
         """
-        found = self._level(level)
-        probabilities = self._probabilities(X, encoder_fingerprint)[level]
-        return probabilities[:, ~found.ends]
+        self._fitted()
+        columns = slice(None) if level is None else self._level(level)
+        embeddings_QD = self._read(X, encoder_fingerprint)
+        return self._blocks(embeddings_QD, lambda head, block: (head.probabilities(block)[:, columns],))[0]
 
     def predict(
         self, X: Any, level: int | None = None, *, encoder_fingerprint: str | None = None
     ) -> list[InterestPath]:
         """One interest per query, as its path from the root; of equals the first in order of name.
 
-        With a level, the most probable of that level. Without, the most probable place where a path ends: a leaf, or
-        an interest at which queries of `fit` ended. Raised errors as in `predict_proba`.
+        Without a level, the most probable place where a path ends: a leaf, or an interest at which queries of `fit`
+        ended; with thresholds, as far down that path as they are reached. With a level, the most probable of that
+        level; with thresholds, if they are reached on its whole path. The empty path `()` abstains.
+        Raised errors as in `predict_proba`.
         """
-        if level is not None:
-            classes = self.classes_at(level)
-            probabilities = self.predict_proba(X, level, encoder_fingerprint=encoder_fingerprint)
-            return [classes[index] for index in probabilities.argmax(axis=1)]
-        levels = self._fitted_levels()
-        per_level = self._probabilities(X, encoder_fingerprint)
-        paths: list[InterestPath] = []
-        columns: list[FloatArray] = []
-        for depth, (found, probabilities) in enumerate(zip(levels, per_level, strict=True)):
-            divided = set(levels[depth + 1].parents.tolist()) if depth + 1 < len(levels) else set()
-            for index, path in enumerate(found.paths):
-                if found.ends[index] or index not in divided:
-                    paths.append(path)
-                    columns.append(probabilities[:, index])
-        best = np.column_stack(columns).argmax(axis=1)
-        return [paths[index] for index in best]
+        tree = self._fitted()
+        part = None if level is None else self._level(level)
+        embeddings_QD = self._read(X, encoder_fingerprint)
+        thresholds = self.thresholds_
 
-    def check_encoder(self, fingerprint: str) -> None:
-        """Raise `FingerprintError` if the classifier was trained on embeddings of another encoder than this one."""
-        self._fitted_levels()
-        own = self.encoder_fingerprint_
-        if own is not None and own != fingerprint:
-            raise FingerprintError(
-                f"The classifier takes embeddings of encoder {own}, but these are of encoder {fingerprint}; "
-                "use the same encoder, or train the classifier anew."
-            )
+        def best(head: Head, block: Float32Array) -> tuple[IntArray]:
+            if part is not None:
+                nodes = head.probabilities(block)
+                places = nodes[:, part].argmax(axis=1) + part.start
+                reached = decisions.accepted_node(tree, nodes, places, thresholds)
+                return (np.where(reached == places, places, -1),)
+            if thresholds is None:
+                return (best_ends(head, block),)
+            nodes, ends = head.ends(block)
+            return (decisions.accepted_node(tree, nodes, ends.argmax(axis=1), thresholds),)
+
+        return decisions.paths_of(tree, self._blocks(embeddings_QD, best)[0])
+
+    def predict_several(self, X: Any, *, encoder_fingerprint: str | None = None) -> list[tuple[InterestPath, ...]]:
+        """All interests of each query that reach their threshold, or a half without, with all above them.
+
+        Of those on one path the deepest; none abstains. Raised errors as in `predict_proba`.
+        """
+        tree = self._fitted()
+        embeddings_QD = self._read(X, encoder_fingerprint)
+
+        def chosen(head: Head, block: Float32Array) -> tuple[npt.NDArray[np.bool_]]:
+            accepted = decisions.accepted_nodes(tree, head.probabilities(block), self.thresholds_)
+            return (decisions.deepest_nodes(tree, accepted),)
+
+        deepest = self._blocks(embeddings_QD, chosen)[0]
+        return [tuple(tree.nodes[node] for node in np.flatnonzero(row)) for row in deepest]
+
+    def top_paths(
+        self, X: Any, k: int = 5, *, encoder_fingerprint: str | None = None
+    ) -> list[list[tuple[InterestPath, float]]]:
+        """The k most probable places where each query's path ends, most probable first, with their probability.
+
+        Fewer if the tree has fewer ends; thresholds play no part. Raised errors as in `predict_proba`.
+        """
+        tree = self._fitted()
+        if k < 1:
+            raise SettingError(f"At least one path must be asked for; got {k}.")
+        embeddings_QD = self._read(X, encoder_fingerprint)
+        places = np.flatnonzero(tree.ends)
+
+        def best(head: Head, block: Float32Array) -> tuple[IntArray, Float32Array]:
+            ends = head.ends(block)[1][:, places]
+            order = np.argsort(-ends, axis=1, kind="stable")[:, :k]
+            return order, np.take_along_axis(ends, order, axis=1)
+
+        order, shares = self._blocks(embeddings_QD, best)
+        names = [tree.nodes[place] for place in places]
+        return [
+            [(names[place], float(share)) for place, share in zip(row, of_row, strict=True)]
+            for row, of_row in zip(order, shares, strict=True)
+        ]
+
+    def decision_path(self, X: Any, *, encoder_fingerprint: str | None = None) -> list[list[Step]]:
+        """Each query's most probable path, step by step: its probability, threshold and nearest rival at each.
+
+        Raised errors as in `predict_proba`.
+        """
+        tree = self._fitted()
+        embeddings_QD = self._read(X, encoder_fingerprint)
+        nodes, ends = self._blocks(embeddings_QD, lambda head, block: head.ends(block))
+        return decisions.steps(tree, nodes, ends.argmax(axis=1), self.thresholds_)
+
+    def explain(self, X: Any, k: int = 5, *, encoder_fingerprint: str | None = None) -> list[list[Neighbour]]:
+        """The k kept training queries of highest cosine to each query, nearest first, with their interests.
+
+        Raises
+        ------
+        SettingError
+            No examples were kept (`examples_kept=0`), or k is below 1; and errors as in `predict_proba`.
+        """
+        tree = self._fitted()
+        if self.examples_ is None:
+            raise SettingError("No training queries were kept to explain with; train with 'examples_kept' above 0.")
+        if k < 1:
+            raise SettingError(f"At least one training query must be asked for; got {k}.")
+        return self.examples_.nearest(tree, self._read(X, encoder_fingerprint), k)
+
+    def score(self, X: Any, paths: Sequence[Any], sample_weight: Any = None) -> float:
+        """Share of queries whose predicted path is one of theirs, or, of several, whose predicted set is theirs."""
+        embeddings_QD = self._read(X, None)
+        of_queries, _ = read_labels(paths, len(embeddings_QD), self.taxonomy)
+        if self.several_:
+            right = [set(one) == set(two) for one, two in zip(self.predict_several(X), of_queries, strict=True)]
+        else:
+            right = [one in two for one, two in zip(self.predict(X), of_queries, strict=True)]
+        return float(np.average(right, weights=read_weights(sample_weight, len(right))))
 
     def save(self, path: str | Path) -> None:
         """Write the classifier as a folder (see `classifiers.saving`); raises `OutputError` if it cannot be."""
@@ -239,90 +367,47 @@ class InterestClassifier(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | Path) -> "InterestClassifier":
-        """Read a classifier written by `save`; raises `DataError` if a file is missing or was changed."""
+        """Read a classifier written by `save`; raises `DataError` if a file is missing or was changed.
+
+        The encoder is not part of it: set `encoder` to give queries as text.
+        """
         from classifiers.saving import load_classifier
 
         return load_classifier(path)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether `fit` or `load` has been called."""
-        return hasattr(self, "levels_")
+    def _level(self, level: int) -> slice:
+        tree = self._fitted()
+        if not 0 <= level < tree.depth:
+            raise SettingError(f"There is no level {level}; the classifier has levels 0 to {tree.depth - 1}.")
+        return tree.slices[level]
 
-    def _fitted_levels(self) -> tuple[Level, ...]:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("This InterestClassifier is not fitted yet; call fit, or load a saved one.")
-        return self.levels_
-
-    def _level(self, level: int) -> Level:
-        levels = self._fitted_levels()
-        if not 0 <= level < len(levels):
-            raise SettingError(f"There is no level {level}; the classifier has levels 0 to {len(levels) - 1}.")
-        return levels[level]
-
-    def _probabilities(self, X: Any, encoder_fingerprint: str | None) -> list[FloatArray]:
-        """Probabilities of all nodes, float64 (Q, C) per level."""
-        levels = self._fitted_levels()
-        if encoder_fingerprint is not None:
-            self.check_encoder(encoder_fingerprint)
-        embeddings_QD = _embeddings(X, self.n_features_in_)
-        scaled_QD = (embeddings_QD - self.mean_) / self.scale_
-        probabilities: list[FloatArray] = []
-        for found in levels:
-            logits_QC = scaled_QD @ found.weights.T + found.intercepts
-            conditional_QC = _softmax_among_siblings(logits_QC, found.parents)
-            probabilities.append(
-                conditional_QC * probabilities[-1][:, found.parents] if probabilities else conditional_QC
-            )
-        return probabilities
-
-
-def _softmax_among_siblings(logits_QC: FloatArray, parents_C: IntArray) -> FloatArray:
-    """Softmax over the nodes that share a parent, float64 (Q, C)."""
-    conditional_QC = np.empty_like(logits_QC)
-    for parent in np.unique(parents_C):
-        siblings = np.flatnonzero(parents_C == parent)
-        logits = logits_QC[:, siblings]
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        conditional_QC[:, siblings] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return conditional_QC
-
-
-def _embeddings(X: Any, width: int | None = None) -> FloatArray:
-    try:
-        embeddings = np.asarray(X, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError("Embeddings must be an array of numbers (queries, width); got something else.") from None
-    if embeddings.ndim != 2 or embeddings.shape[1] == 0:
-        raise DataError(f"Embeddings must have shape (queries, width); got {embeddings.shape} instead.")
-    if width is None and len(embeddings) == 0:
-        raise DataError("There are no embeddings to learn from; give at least one query.")
-    if width is not None and embeddings.shape[1] != width:
-        raise DataError(f"Embeddings are {embeddings.shape[1]} wide, but the classifier was trained on width {width}.")
-    finite = np.isfinite(embeddings).all(axis=1)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite)[0])
-        raise DataError(f"The embedding in row {row} holds NaN or infinity; encode the query again or leave it out.")
-    return embeddings
-
-
-def _paths(paths: Sequence[Sequence[str]], rows: int) -> list[InterestPath]:
-    if len(paths) != rows:
-        raise DataError(f"There must be one path for each of the {rows} embeddings; got {len(paths)}.")
-    checked = []
-    for row, path in enumerate(paths):
-        if isinstance(path, str) or not path or not all(isinstance(name, str) and name for name in path):
+    def _unseen(self, tree: InterestTree) -> tuple[str, ...]:
+        if self.taxonomy is None:
+            return ()
+        seen = {node[-1] for node in tree.nodes}
+        unseen = tuple(interest for interest in self.taxonomy.parents if interest not in seen)
+        if unseen and self.unseen == "refuse":
+            others = f", nor have {len(unseen) - 1} others" if len(unseen) > 1 else ""
             raise DataError(
-                f"The path of row {row} must be a tuple of names from the root, such as ('animals', 'birds'); "
-                f"got {path!r}."
+                f"Interest {unseen[0]!r} of the taxonomy has no query to learn from{others}; give each one, or set "
+                "unseen to 'leave', and they are never predicted."
             )
-        checked.append(tuple(path))
-    return checked
+        return unseen
+
+    def _blocks(self, embeddings_QD: Float32Array, function: Callable[[Head, Float32Array], Any]) -> Any:
+        """A function's arrays for all queries, worked out by blocks of them on the threads."""
+        head = self.head_
+        size = max(256, _BLOCK // len(head.tree.nodes))
+        starts = range(0, max(1, len(embeddings_QD)), size)
+        threads = min(thread_count(self.threads), len(starts))
+        with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+            apply: Callable[..., Any] = map if threads == 1 else pool.map
+            parts = list(apply(lambda start: function(head, embeddings_QD[start : start + size]), starts))
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def _sample_weights(sample_weight: Any, rows: int) -> FloatArray:
-    if sample_weight is None:
-        return np.ones(rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (rows,) or not (np.isfinite(weights).all() and (weights > 0).all()):
-        raise DataError(f"Sample weights must be {rows} numbers above zero, one a row; got shape {weights.shape}.")
-    return weights
+def _known(path: InterestPath, tree: InterestTree) -> InterestPath:
+    """The part of a path that the tree has."""
+    while path and path not in tree.place:
+        path = path[:-1]
+    return path

@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from classifiers.interest import InterestClassifier, Level
+from classifiers.heads import Head, Outputs
+from classifiers.interest import InterestClassifier
+from classifiers.neighbours import KeptExamples
+from classifiers.taxonomy import Taxonomy
+from classifiers.tree import InterestTree, Memberships
 from omnifeat.data.files import replace_when_whole
 from omnifeat.errors import DataError
 
 __all__ = ["FORMAT_VERSION", "load_classifier", "save_classifier"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TENSORS, _TREE = "classifier.safetensors", "classifier.json"
+_OUTSIDE = ("encoder", "taxonomy", "threads")  # settings that are no part of the folder, or a part of their own
 
 
 def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
@@ -29,25 +36,40 @@ def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
     OutputError
         The folder cannot be written.
     """
-    levels = classifier._fitted_levels()
-    tensors = {"mean": classifier.mean_, "scale": classifier.scale_}
-    for depth, level in enumerate(levels):
-        tensors[f"level_{depth}.weights"] = np.ascontiguousarray(level.weights)
-        tensors[f"level_{depth}.intercepts"] = level.intercepts
-        tensors[f"level_{depth}.parents"] = level.parents
-        tensors[f"level_{depth}.ends"] = level.ends.astype(np.uint8)
-    numbers = save_tensors(tensors)
-    tree = {
+    tree = classifier._fitted()
+    head = classifier.head_
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "mean": head.mean, "weights": head.weights, "intercepts": head.intercepts, "ends": tree.ends.astype(np.uint8),
+    }  # fmt: skip
+    if classifier.thresholds_ is not None:
+        tensors["thresholds"] = classifier.thresholds_
+    kept = classifier.examples_
+    if kept is not None:
+        tensors |= {
+            "examples.vectors": kept.vectors, "examples.rows": kept.rows,
+            "examples.starts": kept.has.starts, "examples.nodes": kept.has.nodes,
+        }  # fmt: skip
+    numbers = save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    taxonomy = classifier.taxonomy
+    written = {
         "format_version": FORMAT_VERSION,
-        "levels": [[list(path) for path in level.paths] for level in levels],
+        "head": head.name,
+        "several": head.several,
+        "nodes": [list(node) for node in tree.nodes],
         "encoder_fingerprint": classifier.encoder_fingerprint_,
+        "inverse_regularisation": classifier.inverse_regularisation_,
+        "tried": [[strength, loss] for strength, loss in classifier.tried_.items()],
+        "held_out": classifier.held_out_,
+        "unseen": list(classifier.unseen_),
+        "taxonomy": None if taxonomy is None else {"parents": taxonomy.parents, "names": taxonomy.names},
+        "example_queries": None if kept is None or kept.queries is None else list(kept.queries),
         "tensors_sha256": hashlib.sha256(numbers).hexdigest(),
-        "settings": classifier.get_params(),
+        "settings": {name: value for name, value in classifier.get_params().items() if name not in _OUTSIDE},
     }
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _TENSORS).write_bytes(numbers)
-        (folder / _TREE).write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / _TREE).write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_classifier(path: str | Path) -> InterestClassifier:
@@ -56,7 +78,7 @@ def load_classifier(path: str | Path) -> InterestClassifier:
     Raises
     ------
     DataError
-        A file is missing, is not what it must be, is of a later format, or was changed after it was saved.
+        A file is missing, is not what it must be, is of another format, or was changed after it was saved.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -64,36 +86,51 @@ def load_classifier(path: str | Path) -> InterestClassifier:
             f"There is no classifier folder {folder}; give the folder that `omnifeat classify train` wrote."
         )
     try:
-        tree: Any = json.loads((folder / _TREE).read_text(encoding="utf-8"))
+        written: Any = json.loads((folder / _TREE).read_text(encoding="utf-8"))
         numbers = (folder / _TENSORS).read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"Classifier {folder} has no file {Path(str(error.filename)).name}; train it again.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"File {folder / _TREE} is not JSON ({error}); train the classifier again.") from None
-    version = tree.get("format_version") if isinstance(tree, dict) else None
+    version = written.get("format_version") if isinstance(written, dict) else None
     if version != FORMAT_VERSION:
         raise DataError(
             f"Classifier {folder} is of format version {version!r}, this program reads version {FORMAT_VERSION}; "
             "train it again, or use the version of omnifeat that wrote it."
         )
-    if hashlib.sha256(numbers).hexdigest() != tree.get("tensors_sha256"):
+    if hashlib.sha256(numbers).hexdigest() != written.get("tensors_sha256"):
         raise DataError(f"File {folder / _TENSORS} was changed after it was saved; train the classifier again.")
-    tensors = load_tensors(numbers)
     try:
-        classifier = InterestClassifier(**tree["settings"])
-        classifier.levels_ = tuple(
-            Level(
-                tuple(tuple(path) for path in paths),
-                tensors[f"level_{depth}.ends"].astype(np.bool_),
-                tensors[f"level_{depth}.parents"],
-                tensors[f"level_{depth}.weights"],
-                tensors[f"level_{depth}.intercepts"],
-            )
-            for depth, paths in enumerate(tree["levels"])
-        )
-        classifier.mean_, classifier.scale_ = tensors["mean"], tensors["scale"]
-        classifier.n_features_in_ = len(classifier.mean_)
-        classifier.encoder_fingerprint_ = tree["encoder_fingerprint"]
-    except (KeyError, TypeError) as error:
+        return _built(written, load_tensors(numbers))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
         raise DataError(f"File {folder / _TREE} is not a classifier's ({error}); train it again.") from None
+
+
+def _built(written: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> InterestClassifier:
+    tree = InterestTree(tuple(tuple(node) for node in written["nodes"]), tensors["ends"].astype(np.bool_))
+    if len(tree.nodes) != len(tree.ends):
+        raise ValueError(f"{len(tree.ends)} interests are wanted, {len(tree.nodes)} are there")
+    head = Head(tree, written["head"], written["several"], tensors["mean"], tensors["weights"], tensors["intercepts"])
+    outputs = len(Outputs.of(tree, head.name, head.several).nodes)
+    if head.weights.shape != (outputs, len(head.mean)) or head.intercepts.shape != (outputs,):
+        raise ValueError(f"{outputs} scores are wanted, {len(head.weights)} are there")
+    kept = None
+    if "examples.vectors" in tensors:
+        queries = written["example_queries"]
+        kept = KeptExamples(
+            tensors["examples.vectors"],
+            tensors["examples.rows"],
+            Memberships(tensors["examples.starts"], tensors["examples.nodes"]),
+            None if queries is None else tuple(queries),
+        )
+    taxonomy = written["taxonomy"]
+    classifier = InterestClassifier(
+        **written["settings"], taxonomy=None if taxonomy is None else Taxonomy(taxonomy["parents"], taxonomy["names"])
+    )
+    classifier._set(head, kept, written["encoder_fingerprint"])
+    classifier.thresholds_ = tensors.get("thresholds")
+    classifier.inverse_regularisation_ = written["inverse_regularisation"]
+    classifier.tried_ = dict(written["tried"])
+    classifier.held_out_ = written["held_out"]
+    classifier.unseen_ = tuple(written["unseen"])
     return classifier

@@ -1,0 +1,83 @@
+"""Checks of what an `InterestClassifier` is given."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classifiers.heads import HEADS
+from omnifeat.errors import DataError, SettingError
+
+__all__ = ["check_settings", "read_embeddings", "read_texts", "read_weights"]
+
+_SLAB = 1 << 24  # numbers that are looked at together
+
+
+def check_settings(classifier: Any) -> None:
+    """Raise `SettingError` at the first setting of an `InterestClassifier` that is out of its range."""
+    strength = classifier.inverse_regularisation
+    if strength is not None and not strength > 0:
+        raise _wrong("inverse_regularisation", "above 0, or None to choose it", strength)
+    for name, choices in (("head", HEADS), ("labels", ("auto", "one", "several")), ("unseen", ("refuse", "leave"))):
+        if getattr(classifier, name) not in choices:
+            raise _wrong(name, f"one of {', '.join(choices)}", getattr(classifier, name))
+    if not 0 <= classifier.calibration <= 0.5:
+        raise _wrong("calibration", "from 0 to 0.5", classifier.calibration)
+    for name, least in (("max_iterations", 1), ("examples_kept", 0)):
+        value = getattr(classifier, name)
+        if not isinstance(value, int) or value < least:
+            raise _wrong(name, f"a whole number from {least}", value)
+
+
+def _wrong(name: str, what: str, value: object) -> SettingError:
+    return SettingError(f"The {name!r} setting of InterestClassifier must be {what}; got {value!r}.")
+
+
+def read_texts(queries: Any) -> list[str] | None:
+    """Queries as text, or None if they are something else."""
+    if isinstance(queries, str) or not hasattr(queries, "__len__"):
+        return None
+    found = queries.tolist() if hasattr(queries, "tolist") and getattr(queries, "ndim", 1) == 1 else queries
+    if isinstance(found, list | tuple) and found and all(isinstance(one, str) for one in found):
+        return list(found)
+    return None
+
+
+def read_embeddings(queries: Any, width: int | None = None) -> npt.NDArray[np.float32]:
+    """Embeddings as float32 (Q, D), those of a float32 array without a copy; `width` is the one that they must have.
+
+    Raises
+    ------
+    DataError
+        They are no such array, of another width, none where none is given, or not finite.
+    """
+    try:
+        with np.errstate(over="ignore"):  # what is too large for float32 is found below
+            embeddings = np.asarray(queries, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise DataError("Embeddings must be an array of numbers (queries, width); got something else.") from None
+    if embeddings.ndim != 2 or embeddings.shape[1] == 0:
+        raise DataError(f"Embeddings must have shape (queries, width); got {embeddings.shape} instead.")
+    if width is None and len(embeddings) == 0:
+        raise DataError("There are no embeddings to learn from; give at least one query.")
+    if width is not None and embeddings.shape[1] != width:
+        raise DataError(f"Embeddings are {embeddings.shape[1]} wide, but the classifier was trained on width {width}.")
+    size = max(1, _SLAB // embeddings.shape[1])
+    for start in range(0, len(embeddings), size):
+        finite = np.isfinite(embeddings[start : start + size]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.flatnonzero(~finite)[0])
+            raise DataError(
+                f"The embedding in row {row} holds NaN or infinity; encode the query again or leave it out."
+            )
+    return embeddings
+
+
+def read_weights(sample_weight: Any, rows: int) -> npt.NDArray[np.float64]:
+    """Weights of rows as float64 (Q,), ones if none are given; raises `DataError` unless all are above zero."""
+    if sample_weight is None:
+        return np.ones(rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (rows,) or not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise DataError(f"Sample weights must be {rows} numbers above zero, one a row; got shape {weights.shape}.")
+    return weights

@@ -1,0 +1,156 @@
+"""`omnifeat classify compare`: the interest classifier beside FastText and other baselines, as section 5.4 compares."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omnifeat.commands.classify_common import DataArgument, check_free
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
+
+
+def main(
+    data: DataArgument,
+    encoder: Annotated[str, typer.Option("--encoder", "-e", help="Frozen encoder: a folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
+    systems: Annotated[
+        str,
+        typer.Option(
+            "--classifiers",
+            help="With commas between: interest-classifier, fasttext, tfidf-logistic, embedding-logistic, hiclass, "
+            "pretrained-logistic.",
+        ),
+    ] = "interest-classifier,fasttext",
+    reference: Annotated[str, typer.Option("--reference", help="The one that gains are taken from.")] = "fasttext",
+    head: Annotated[
+        str | None, typer.Option("--head", help="Head of the interest classifier: global or levels.")
+    ] = None,
+    inverse_regularisation: Annotated[
+        float | None,
+        typer.Option(
+            "--inverse-regularisation", help="Of the interest classifier; chosen on held-out queries if not given."
+        ),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option("--pretrained", help="Off-the-shelf encoder of pretrained-logistic, folder or hub."),
+    ] = None,
+    pretrained_prefix: Annotated[str, typer.Option("--pretrained-prefix", help="Put before each text.")] = "",
+    pretrained_pooling: Annotated[str, typer.Option("--pretrained-pooling", help="mean or cls.")] = "mean",
+    embeddings: Annotated[
+        list[str] | None,
+        typer.Option("--embeddings", help="Table of query embeddings by the encoder; repeat for more."),
+    ] = None,
+    loss: Annotated[
+        str, typer.Option("--fasttext-loss", help="softmax, hierarchical-softmax or one-vs-all.")
+    ] = "softmax",
+    target: Annotated[
+        str, typer.Option("--fasttext-target", help="paths (one model) or levels (one model a level).")
+    ] = "paths",
+    buckets: Annotated[
+        int, typer.Option("--fasttext-buckets", min=1, help="Hash buckets of FastText; each takes 400 bytes and more.")
+    ] = 200_000,
+    trials: Annotated[
+        int | None, typer.Option("--fasttext-trials", min=1, help="Only the first so many trials of the grid.")
+    ] = None,
+    curve_levels: Annotated[
+        str, typer.Option("--curve-levels", help="Levels for learning curves, with commas between; empty for none.")
+    ] = "0,1",
+    curve_sizes: Annotated[
+        str, typer.Option("--curve-sizes", help="Most training queries of an interest, with commas between.")
+    ] = "5,10,20,50,100,200,500",
+    part: Annotated[str, typer.Option("--part", help="Part to measure on: test or development.")] = "test",
+    resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of FastText, of samples and of the resamples.")] = 0,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train classifiers on the training part and write precision level by level, gains, curves and pictures."""
+    from classifiers.examples import interest_examples
+    from classifiers.fasttext_tuning import GRID, STEPS
+    from evaluation.interests.comparison import ComparisonSettings, compare
+    from evaluation.interests.report import write_comparison
+    from evaluation.interests.systems import OURS, Choice, Examples, check_systems
+    from evaluation.tables import difference_cell, interval_cell
+    from omnifeat.data.dataset import Dataset
+    from omnifeat.errors import SettingError
+    from omnifeat.frozen import FrozenEncoder
+    from omnifeat.known_queries import KnownQueries
+
+    check_free(output, overwrite)
+    names = tuple(name.strip() for name in systems.split(",") if name.strip())
+    check_systems(names, pretrained is not None)
+    if part not in ("test", "development"):
+        raise SettingError(f"There is no part {part!r} to measure on; choose test or development.")
+    settings = ComparisonSettings(
+        systems=names,
+        reference=reference,
+        curve_levels=_numbers(curve_levels, "--curve-levels"),
+        curve_sizes=_numbers(curve_sizes, "--curve-sizes"),
+        resamples=resamples,
+        seed=seed,
+    )
+    dataset = Dataset.open(data)
+    parts = {name: interest_examples(dataset, name) for name in ("train", "development", part)}
+    frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
+    encoders: dict[str, Any] = {"vectors": frozen.encode_queries}
+    if embeddings:
+        encoders["vectors"] = KnownQueries(frozen, embeddings).encode_queries
+    if pretrained is not None:
+        from evaluation.pretrained import PretrainedEncoder
+
+        off_the_shelf = PretrainedEncoder.load(
+            pretrained, pooling=pretrained_pooling, prefix=pretrained_prefix, threads=threads
+        )
+        encoders["pretrained"] = off_the_shelf.encode
+
+    ours: dict[str, Any] = {"threads": threads} | ({"head": head} if head is not None else {})
+    if inverse_regularisation is not None:
+        ours["inverse_regularisation"] = inverse_regularisation
+    grid, steps = (GRID, STEPS) if trials is None else (GRID[:trials], STEPS[: max(0, trials - len(GRID))])
+    examples = {name: Examples.make(one, encoders) for name, one in parts.items()}
+    found = compare(
+        examples["train"],
+        examples["development"],
+        examples[part],
+        settings,
+        Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    about = {"dataset": dataset.info.name, "encoder": frozen.fingerprint, "measured on": part}
+    if pretrained is not None:
+        about["off-the-shelf encoder"] = pretrained
+    found = {"about": about, **found}
+    written = write_comparison(output, found)
+
+    rows = []
+    for level in found["levels"]:
+        cells = [level["level"], level["interests"], level["queries"]]
+        cells += [interval_cell(_shown(level["systems"][name]["precision_at_coverage_1"])) for name in names]
+        if OURS in names:
+            cells.append(difference_cell(_shown(level["gains"][OURS]["precision_at_coverage_1"])))
+        rows.append(cells)
+    columns = ["level", "interests", "queries", *names, *([f"gain of {OURS}"] if OURS in names else [])]
+    lines = ["Precision in percent, as many queries answered as have an interest, with 95% intervals"]
+    report({"output": str(output), **found}, as_json, [*lines, result_table(columns, rows), _wrote(output, written)])
+
+
+def _wrote(output: Path, names: list[str]) -> str:
+    return f"Wrote {output}: {', '.join(names)}"
+
+
+def _shown(interval: Any) -> Any:
+    from evaluation.interests.plots import interval_of
+
+    return interval_of(interval)
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    from omnifeat.errors import SettingError
+
+    try:
+        return tuple(int(one) for one in text.split(",") if one.strip())
+    except ValueError:
+        raise SettingError(f"Option {option} takes whole numbers with commas between; got {text!r}.") from None

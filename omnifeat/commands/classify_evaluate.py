@@ -1,0 +1,105 @@
+"""`omnifeat classify evaluate`: how well a saved classifier names the interests of queries, level by level."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omnifeat.commands.classify_common import DataArgument, check_free
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+
+
+def main(
+    data: DataArgument,
+    classifier: Annotated[
+        Path, typer.Option("--classifier", "-c", help="Folder of the classifier: ours, or a saved baseline.")
+    ],
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", "-e", help="Frozen encoder: a folder. Not for classifiers of text.")
+    ] = None,
+    part: Annotated[
+        str, typer.Option("--part", help="Part of the split to measure on: train, development, test or all.")
+    ] = "test",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the figures and a picture of them.")
+    ] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the resamples.")] = 0,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure precision, recall and calibration by level, beside always naming the commonest interest of training."""
+    import json
+
+    from classifiers.examples import interest_examples
+    from classifiers.loading import load_any, takes_text
+    from evaluation.interests.evaluation import evaluate
+    from evaluation.plots import BarPanel, save_bars
+    from omnifeat.data.dataset import Dataset
+    from omnifeat.data.files import replace_when_whole
+    from omnifeat.errors import SettingError
+    from omnifeat.frozen import FrozenEncoder
+
+    if output is not None:
+        check_free(output, overwrite)
+    loaded = load_any(classifier)
+    dataset = Dataset.open(data)
+    examples = interest_examples(dataset, None if part == "all" else part)
+    training = interest_examples(dataset, None if part == "all" else "train")
+    inputs: Any = list(examples.queries)
+    if not takes_text(loaded):
+        if encoder is None:
+            raise SettingError(f"Classifier {classifier} takes embeddings; name their encoder with --encoder.")
+        frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
+        if hasattr(loaded, "check_encoder"):
+            loaded.check_encoder(frozen.fingerprint)
+        inputs = frozen.encode_queries(inputs)
+    with progress("classifying", len(examples.queries)) as advance:
+        found = evaluate(loaded, inputs, examples, training, resamples=resamples, seed=seed, on_queries=advance)
+    summary = {"part": part, "queries": len(examples.queries), "resamples": resamples, **found}
+    shown: list[Any] = [
+        f"{len(examples.queries):,} queries of part {part}",
+        result_table(
+            ("level", "queries", "interests", "accuracy", "95% interval", "commonest interest", "precision", "F1"),
+            [
+                (
+                    row["level"],
+                    row["queries"],
+                    row["interests"],
+                    row["accuracy"]["value"],
+                    _interval_text(row["accuracy"]),
+                    row["commonest"]["value"],
+                    row["figures"]["precision_at_coverage_1"]["value"],
+                    row["figures"]["micro"]["f1"],
+                )
+                for row in found["levels"]
+            ],
+        ),
+    ]
+    if output is not None:
+        from evaluation.interests.plots import interval_of
+
+        panels = [
+            BarPanel(f"level {row['level']}", (interval_of(row["commonest"]), interval_of(row["accuracy"])))
+            for row in found["levels"]
+        ]
+        with replace_when_whole(output) as folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            save_bars(
+                folder / "accuracy.png",
+                ["commonest interest", "classifier"],
+                panels,
+                title="Accuracy of the interest of a query, by level",
+                label="accuracy, percent, with 95% bootstrap intervals",
+                highlight="classifier",
+            )
+        shown.append(f"Wrote {output}: results.json, accuracy.png")
+    report(summary, as_json, shown)
+
+
+def _interval_text(interval: dict[str, float | None]) -> str:
+    if interval["low"] is None or interval["high"] is None:
+        return "–"
+    return f"{interval['low']:.4f} to {interval['high']:.4f}"

@@ -1,0 +1,122 @@
+"""`omnifeat classify train`: the interests of queries, learnt over a frozen encoder's query embeddings."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omnifeat.commands.classify_common import DataArgument, EncoderOption, check_free
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
+
+
+def main(
+    data: DataArgument,
+    encoder: EncoderOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the classifier.")],
+    part: Annotated[
+        str, typer.Option("--part", help="Part of the split to learn from: train, development, test or all.")
+    ] = "train",
+    head: Annotated[
+        str, typer.Option("--head", help="global: one regression over all places where paths end; levels: one a node.")
+    ] = "global",
+    labels: Annotated[
+        str, typer.Option("--labels", help="Interests of a query: one, several, or auto to see from the data.")
+    ] = "auto",
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            "--precision", help="Choose thresholds for this precision on the development part; abstain below."
+        ),
+    ] = None,
+    min_support: Annotated[
+        int, typer.Option("--min-support", min=1, help="Development queries for a threshold of an interest's own.")
+    ] = 20,
+    inverse_regularisation: Annotated[
+        float | None,
+        typer.Option("--inverse-regularisation", help="Lower keeps weights closer to zero; chosen if not given."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail at an interest that has no query.")] = False,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn the interests of queries and write the classifier as a folder."""
+    import numpy as np
+
+    from classifiers.examples import interest_examples
+    from classifiers.interest import InterestClassifier
+    from classifiers.taxonomy import Taxonomy
+    from omnifeat.data.dataset import Dataset
+    from omnifeat.errors import SettingError
+    from omnifeat.frozen import FrozenEncoder
+
+    check_free(output, overwrite)
+    if precision is not None and not 0 < precision <= 1:
+        raise SettingError(f"--precision must be above 0 and at most 1; got {precision}.")
+    if precision is not None and part in ("development", "all"):
+        raise SettingError(
+            f"--precision chooses thresholds on the development part, which --part {part} learns from; "
+            "learn from another part."
+        )
+    dataset = Dataset.open(data)
+    examples = interest_examples(dataset, None if part == "all" else part)
+    development = interest_examples(dataset, "development") if precision is not None else None
+    frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
+    classifier = InterestClassifier(
+        head=head,
+        labels=labels,
+        inverse_regularisation=inverse_regularisation,
+        taxonomy=Taxonomy.from_table(dataset.read("interests")),
+        unseen="refuse" if strict else "leave",
+        encoder_fingerprint=frozen.fingerprint,
+        threads=threads,
+    )
+    places, paths, weights = np.arange(len(examples.queries)), list(examples.paths), None
+    if labels == "one":  # a row for each interest of a query, which together weigh as one
+        places, single, weights = examples.training_rows()
+        paths = [(path,) for path in single]
+    embeddings = frozen.encode_queries(list(examples.queries))
+    queries = [examples.queries[place] for place in places]
+    classifier.fit(embeddings[places], paths, queries=queries, sample_weight=weights)
+    if development is not None and precision is not None:
+        classifier.choose_thresholds(
+            frozen.encode_queries(list(development.queries)),
+            list(development.paths),
+            precision=precision,
+            min_support=min_support,
+        )
+    classifier.save(output)
+    classes = [len(level) for level in classifier.levels_]
+    summary: dict[str, Any] = {
+        "queries": len(examples.queries),
+        "rows": len(queries),
+        "labels": "several" if classifier.several_ else "one",
+        "head": head,
+        "classes": classes,
+        "unseen": len(classifier.unseen_),
+        "inverse_regularisation": classifier.inverse_regularisation_,
+        "held_out": classifier.held_out_,
+        "encoder_fingerprint": frozen.fingerprint,
+        "output": str(output),
+    }
+    interests = "several interests" if classifier.several_ else "one interest"
+    chosen = f" (chosen on {classifier.held_out_:,} held-out queries)" if classifier.tried_ else ""
+    shown: list[Any] = [
+        f"{len(examples.queries):,} queries of {interests} each, {head} head",
+        f"Inverse regularisation {classifier.inverse_regularisation_:g}{chosen}",
+        result_table(("level", "interests"), list(enumerate(classes))),
+    ]
+    if classifier.unseen_:
+        shown.append(
+            f"{len(classifier.unseen_):,} interests have no query, such as {classifier.unseen_[0]!r}: "
+            "they are never predicted."
+        )
+    if classifier.thresholds_ is not None:
+        never = int(np.isinf(classifier.thresholds_).sum())
+        pooled = int(classifier.pooled_.sum())
+        summary |= {"precision": precision, "thresholds_of_level": pooled, "never_predicted": never}
+        shown.append(
+            f"Thresholds for precision {precision:g}: {pooled:,} of {len(classifier.thresholds_):,} interests take "
+            f"their level's, {never:,} are never predicted."
+        )
+    report(summary, as_json, [*shown, f"Wrote {output}"])

@@ -1,0 +1,146 @@
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner, Result
+
+from classifiers.fasttext_classifier import FastTextClassifier
+from omnifeat.cli import app
+from omnifeat.data.dataset import DatasetInfo, DatasetWriter
+from omnifeat.data.splits import HashSplit
+from omnifeat.frozen import FrozenEncoder
+
+KINDS = {"owl": "birds", "duck": "birds", "shark": "fish", "trout": "fish", "bread": "food", "plum": "food"}
+
+
+class LetterEncoder:
+    """Stands in for a frozen encoder: counts of letters, unit length."""
+
+    fingerprint = "aaaa"
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        counts = np.array([[text.count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts], float)
+        return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+def omnifeat(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *parts: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert "\n" not in result.stderr.strip()
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compared") / "data"
+    rows = [(f"{word} {one}{two}", kind) for word, kind in KINDS.items() for one in "abcd" for two in "efg"]
+    rows += [(f"animal {one}{two}", "animals") for one in "abcd" for two in "ef"]
+    info = DatasetInfo(
+        name="tiny", source="made by hand", licence="CC0", created_by="test", split=HashSplit(development=0.2, test=0.3)
+    )
+    with DatasetWriter(folder, info) as writer:
+        ids = ["animals", "birds", "fish", "food"]
+        parents = pa.array([None, "animals", "animals", None], pa.string())
+        levels = pa.array([1, 2, 2, 1], pa.int32())
+        writer.write("interests", pa.table({"interest_id": ids, "name": ids, "parent_id": parents, "level": levels}))
+        queries, interests = zip(*rows, strict=True)
+        writer.write("query_interests", pa.table({"query": queries, "interest_id": interests}))
+    return folder
+
+
+@pytest.fixture
+def compare(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    monkeypatch.setattr(FrozenEncoder, "from_pretrained", lambda path, **options: LetterEncoder())
+    return [
+        "classify",
+        "compare",
+        data,
+        "-e",
+        "encoder",
+        "--fasttext-trials",
+        1,
+        "--fasttext-buckets",
+        2000,
+        "--resamples",
+        50,
+    ]
+
+
+def test_a_comparison_of_all_classifiers(compare: list[object], tmp_path: Path) -> None:
+    names = "interest-classifier,fasttext,tfidf-logistic,embedding-logistic,hiclass"
+    more = ["--classifiers", names, "--curve-levels", "1", "--curve-sizes", "2,5,500,1000"]
+    done = omnifeat(*compare, "-o", tmp_path / "report", *more)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "report" / "comparison.json").read_text())
+    assert list(found["systems"]) == names.split(",")
+    assert [level["interests"] for level in found["levels"]] == [2, 2]
+    assert found["levels"][0]["queries"] == found["sizes"]["test"] > found["levels"][1]["queries"] > 0
+    for level in found["levels"]:
+        for name, figures in level["systems"].items():
+            precision = figures["precision_at_coverage_1"]
+            assert precision["low"] <= precision["value"] <= precision["high"]
+            assert precision["value"] > 0.6, name
+            gain = level["gains"][name]["precision_at_coverage_1"]["value"]
+            reference = level["systems"]["fasttext"]["precision_at_coverage_1"]["value"]
+            assert gain == pytest.approx(precision["value"] - reference)
+    (curve,) = found["curves"]
+    # No interest has 500 training queries, so the curve ends where all are taken.
+    assert [point["examples"] for point in curve["points"]] == [2, 5, 500]
+    sizes = [point["queries"] for point in curve["points"]]
+    assert sizes[0] == 2 * 4
+    assert sizes[-1] == found["sizes"]["training"]
+    assert found["systems"]["fasttext"]["trials"][0]["settings"]["epochs"] == 25
+    text = (tmp_path / "report" / "comparison.md").read_text()
+    assert "| level | interests | queries | interest-classifier | fasttext |" in text
+    for picture in ("precision", "training_size", "reliability", "learning_curves"):
+        assert (tmp_path / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"({picture}.png)" in text
+
+
+def test_the_same_seed_gives_the_same_figures(compare: list[object], tmp_path: Path) -> None:
+    names = ["--curve-levels", "", "--json"]
+    one, two = (json.loads(omnifeat(*compare, "-o", tmp_path / name, *names).stdout) for name in ("one", "two"))
+    assert one.pop("output") != two.pop("output")
+    assert one == two
+
+
+def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = tmp_path / "new"
+    refused(omnifeat(*compare, "-o", tmp_path), "exists already")
+    refused(omnifeat(*compare, "-o", new, "--classifiers", "fasttext,oracle"), "'oracle'", "tfidf-logistic")
+    refused(omnifeat(*compare, "-o", new, "--classifiers", "fasttext,fasttext"), "twice")
+    refused(omnifeat(*compare, "-o", new, "--classifiers", "fasttext,pretrained-logistic"), "--pretrained")
+    refused(omnifeat(*compare, "-o", new, "--reference", "hiclass"), "'hiclass'", "not among")
+    refused(omnifeat(*compare, "-o", new, "--part", "train"), "'train'")
+    refused(omnifeat(*compare, "-o", new, "--curve-sizes", "5,few"), "--curve-sizes", "5,few")
+    refused(omnifeat(*compare, "-o", new, "--curve-sizes", "0"), "1 example")
+    refused(omnifeat(*compare, "-o", new, "--curve-levels", "7"), "no level 7", "0 to 1")
+    refused(omnifeat(*compare, "-o", new, "--fasttext-loss", "hinge"), "'hinge'", "one-vs-all")
+    refused(omnifeat(*compare, "-o", new, "--resamples", "10", "--head", "both"), "both")
+    monkeypatch.setitem(sys.modules, "fasttext", None)
+    refused(omnifeat(*compare, "-o", new), "pip install fasttext-community")
+    monkeypatch.setitem(sys.modules, "hiclass", None)
+    refused(omnifeat(*compare, "-o", new, "--classifiers", "hiclass", "--reference", "hiclass"), "pip install hiclass")
+    assert not new.exists()
+
+
+def test_evaluate_takes_a_saved_baseline(data: Path, tmp_path: Path) -> None:
+    texts = [f"{word} {one}{two}" for word in KINDS for one in "abcd" for two in "efg"]
+    paths = [("food",) if KINDS[text.split()[0]] == "food" else ("animals", KINDS[text.split()[0]]) for text in texts]
+    FastTextClassifier(buckets=1000, dim=10, epochs=50).fit(texts, paths).save(tmp_path / "fasttext")
+    done = omnifeat("classify", "evaluate", data, "-c", tmp_path / "fasttext", "--json", "--resamples", 20)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["levels"][1]["accuracy"]["value"] > 0.8
+    assert found["levels"][1]["commonest"]["value"] < 0.8
+    assert found["levels"][0]["figures"]["micro"]["f1"] > 0.8
+    refused(omnifeat("classify", "evaluate", data, "-c", tmp_path / "none"), "no classifier folder")
