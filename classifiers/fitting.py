@@ -21,10 +21,11 @@ FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_MIDDLE = 0.1  # where the search begins
 _HELD_MOST = 20_000  # held-out queries at most
 _SEARCHED_MOST = 32_768  # queries that the regularisation is chosen on at most
 _REFIT_MOST = 200_000  # above so many queries what was held out adds nothing: no second fit
-_SEARCH_TOLERANCE = 1e-5  # of the fits that only the best of is kept
+_SEARCH_TOLERANCE, _SEARCH_ITERATIONS = 1e-5, 50  # of the fits that only the best of is kept
 _BLOCK = 1 << 14
 
 
@@ -81,9 +82,10 @@ def fit_classifier(
     ) -> tuple[FloatArray, FloatArray]:
         part = slice(None) if rows is None else rows
         members = has if rows is None else has.rows(rows)
+        most = max_iterations if tolerance <= TOLERANCE else min(max_iterations, _SEARCH_ITERATIONS)
         return fit_head(
             tree, name, several, scaled[part], members, weights[part], strength,
-            max_iterations=max_iterations, tolerance=tolerance, start=start, threads=threads,
+            max_iterations=most, tolerance=tolerance, start=start, threads=threads,
         )  # fmt: skip
 
     solution: Any = None
@@ -152,20 +154,27 @@ class _Judge:
 
 
 def _search(fit: Any, judge: _Judge) -> tuple[float, dict[float, float], Any]:
-    """The inverse regularisation of least held-out loss, from the strongest on until the loss has risen twice."""
+    """The inverse regularisation of least held-out loss: from the middle of the grid on as long as the loss falls."""
     tried: dict[float, float] = {}
-    best: Any = None
-    solution, risen = None, 0
-    for strength in GRID:
-        solution = fit(strength, solution)
-        tried[strength] = judge.loss(solution)
-        if best is None or tried[strength] < tried[best[0]]:
-            best, risen = (strength, solution), 0
-        else:
-            risen += 1
-        if risen == 2:
-            break
-    return best[0], tried, best[1]
+    solutions: dict[float, Any] = {}
+
+    def loss(place: int, start: Any) -> float:
+        strength = GRID[place]
+        solutions[strength] = fit(strength, start)
+        tried[strength] = judge.loss(solutions[strength])
+        return tried[strength]
+
+    best = GRID.index(_MIDDLE)
+    loss(best, None)
+    for step in (1, -1):
+        if step == -1 and best != GRID.index(_MIDDLE):
+            break  # it fell on the other side
+        while 0 <= best + step < len(GRID):
+            if loss(best + step, solutions[GRID[best]]) >= tried[GRID[best]]:
+                break
+            best += step
+    chosen = GRID[best]
+    return chosen, dict(sorted(tried.items())), solutions[chosen]
 
 
 def _one_scale(

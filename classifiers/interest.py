@@ -11,12 +11,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 from classifiers import decisions
 from classifiers.decisions import MIN_SUPPORT, Step
 from classifiers.descent import best_ends
+from classifiers.encoding import EncodedQueries
 from classifiers.fitting import fit_classifier
 from classifiers.heads import Head
 from classifiers.inputs import check_settings, read_embeddings, read_texts, read_weights
@@ -24,7 +24,7 @@ from classifiers.neighbours import KeptExamples, Neighbour, keep_examples
 from classifiers.taxonomy import Taxonomy
 from classifiers.tree import InterestPath, InterestTree, memberships, read_labels
 from omnifeat.cosines import thread_count
-from omnifeat.errors import DataError, FingerprintError, SettingError
+from omnifeat.errors import DataError, SettingError
 
 __all__ = ["InterestClassifier", "InterestPath"]
 
@@ -35,7 +35,7 @@ _Found = TypeVar("_Found")
 _BLOCK = 1 << 20  # probabilities of a block of queries
 
 
-class InterestClassifier(BaseEstimator):
+class InterestClassifier(EncodedQueries, BaseEstimator):
     """Logistic regression over a tree of interests, consistent from the root down.
 
     A node's probability never exceeds its parent's, siblings of which a query has one never sum to more than their
@@ -143,7 +143,7 @@ class InterestClassifier(BaseEstimator):
         check_settings(self)
         fingerprint = self._own_fingerprint()
         texts = read_texts(X)
-        embeddings_QD = read_embeddings(self._embedded(X, texts))
+        embeddings_QD = read_embeddings(self._embedded(X, texts, learning=True))
         count = len(embeddings_QD)
         if queries is not None and len(queries) != count:
             raise DataError(f"There must be one text for each of the {count} embeddings; got {len(queries)}.")
@@ -359,16 +359,6 @@ class InterestClassifier(BaseEstimator):
             right = [one in two for one, two in zip(self.predict(X), of_queries, strict=True)]
         return float(np.average(right, weights=read_weights(sample_weight, len(right))))
 
-    def check_encoder(self, fingerprint: str) -> None:
-        """Raise `FingerprintError` if the classifier was trained on embeddings of another encoder than this one."""
-        self._fitted()
-        own = self.encoder_fingerprint_
-        if own is not None and own != fingerprint:
-            raise FingerprintError(
-                f"The classifier takes embeddings of encoder {own}, but these are of encoder {fingerprint}; "
-                "use the same encoder, or train the classifier anew."
-            )
-
     def save(self, path: str | Path) -> None:
         """Write the classifier as a folder (see `classifiers.saving`); raises `OutputError` if it cannot be."""
         from classifiers.saving import save_classifier
@@ -384,15 +374,6 @@ class InterestClassifier(BaseEstimator):
         from classifiers.saving import load_classifier
 
         return load_classifier(path)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether `fit` or `load` has been called."""
-        return hasattr(self, "head_")
-
-    def _fitted(self) -> InterestTree:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("This InterestClassifier is not fitted yet; call fit, or load a saved one.")
-        return self.tree_
 
     def _level(self, level: int) -> slice:
         tree = self._fitted()
@@ -412,36 +393,6 @@ class InterestClassifier(BaseEstimator):
                 "unseen to 'leave', and they are never predicted."
             )
         return unseen
-
-    def _loaded_encoder(self) -> Any:
-        if isinstance(self.encoder, str | Path):
-            from omnifeat.frozen import FrozenEncoder
-
-            return FrozenEncoder.from_pretrained(self.encoder, threads=self.threads)
-        return self.encoder
-
-    def _own_fingerprint(self) -> str | None:
-        if self.encoder_fingerprint is not None or self.encoder is None:
-            return self.encoder_fingerprint
-        return str(self._loaded_encoder().fingerprint)
-
-    def _embedded(self, X: Any, texts: list[str] | None) -> Any:
-        if texts is None:
-            return X
-        if self.encoder is None:
-            raise SettingError(
-                "Queries were given as text, but there is no encoder; give embeddings, or set 'encoder'."
-            )
-        encoder = self._loaded_encoder()
-        if self.__sklearn_is_fitted__() and self.encoder_fingerprint_ is not None:
-            self.check_encoder(str(encoder.fingerprint))
-        return encoder.encode_queries(texts)
-
-    def _read(self, X: Any, fingerprint: str | None) -> Float32Array:
-        self._fitted()
-        if fingerprint is not None:
-            self.check_encoder(fingerprint)
-        return read_embeddings(self._embedded(X, read_texts(X)), self.n_features_in_)
 
     def _blocks(self, embeddings_QD: Float32Array, function: Callable[[Head, Float32Array], Any]) -> Any:
         """A function's arrays for all queries, worked out by blocks of them on the threads."""

@@ -26,6 +26,7 @@ _BLOCK = 1 << 20  # logits of a block: they stay in the cache between the passes
 _ROWS = 8192  # rows of a block at most
 _STRIPES = 4  # shares of the blocks, whatever the threads: the sums, and so the bytes, don't depend on their number
 _SAMPLE = 1 << 16  # rows of the first round of a large problem
+_LARGE_TOLERANCE = 1e-5  # of a large one: what is left to gain is less than what other rows would change
 _GATHER = 1 << 25  # numbers that are gathered beforehand instead of block by block
 CERTAIN = 30.0  # logit of what is so for every row
 
@@ -70,6 +71,8 @@ def solve(
     if problem.outputs == 1 and problem.softmax:
         return np.zeros((1, width)), np.zeros(1)
     small = count * width * problem.outputs <= _EXACT and tolerance <= TOLERANCE
+    if count > 2 * _SAMPLE:
+        tolerance = max(tolerance, _LARGE_TOLERANCE)
     if count > 2 * _SAMPLE and start is None:
         places = np.arange(count // _SAMPLE // 2, count, count // _SAMPLE)
         start = solve(_part(problem, places), inverse_regularisation, max_iterations=max_iterations, threads=threads)
@@ -104,7 +107,7 @@ def solve(
             return loss / total + 0.5 * penalty * float(np.vdot(weights, weights)), gradient.ravel()
 
         # Sums of float32 are good to six digits: asking for more makes the search for a step fail and try again.
-        options: dict[str, Any] = {
+        options: Any = {
             "maxiter": max_iterations,
             "ftol": 1e-11 if small else tolerance,
             "gtol": 1e-7 if small else 1e-5,

@@ -108,6 +108,8 @@ def load_classifier(path: str | Path) -> InterestClassifier:
 
 def _built(written: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> InterestClassifier:
     tree = InterestTree(tuple(tuple(node) for node in written["nodes"]), tensors["ends"].astype(np.bool_))
+    if len(tree.nodes) != len(tree.ends):
+        raise ValueError(f"{len(tree.ends)} interests are wanted, {len(tree.nodes)} are there")
     head = Head(tree, written["head"], written["several"], tensors["mean"], tensors["weights"], tensors["intercepts"])
     outputs = len(Outputs.of(tree, head.name, head.several).nodes)
     if head.weights.shape != (outputs, len(head.mean)) or head.intercepts.shape != (outputs,):

@@ -99,10 +99,11 @@ def main(
         "encoder_fingerprint": frozen.fingerprint,
         "output": str(output),
     }
+    interests = "several interests" if classifier.several_ else "one interest"
+    chosen = f" (chosen on {classifier.held_out_:,} held-out queries)" if classifier.tried_ else ""
     shown: list[Any] = [
-        f"{len(examples.queries):,} queries of {summary['labels']} {'interests' if classifier.several_ else 'interest'} "
-        f"each, {head} head, inverse regularisation {classifier.inverse_regularisation_:g}"
-        + (f" (chosen on {classifier.held_out_:,} held-out queries)" if classifier.tried_ else ""),
+        f"{len(examples.queries):,} queries of {interests} each, {head} head",
+        f"Inverse regularisation {classifier.inverse_regularisation_:g}{chosen}",
         result_table(("level", "interests"), list(enumerate(classes))),
     ]
     if classifier.unseen_:

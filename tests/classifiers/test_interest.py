@@ -1,6 +1,9 @@
+"""The estimator: what it learns, what it answers, and what it refuses."""
+
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
 
-from classifiers.interest import InterestClassifier, Level
+from classifiers.interest import InterestClassifier
+from classifiers.taxonomy import Taxonomy
 from omnifeat.errors import DataError, FingerprintError, SettingError
 
 PATHS = [
@@ -34,162 +37,218 @@ def queries(seed: int = 0, each: int = 12, width: int = 8) -> tuple[np.ndarray, 
     return centres + 0.3 * np.random.default_rng(seed + 1).normal(size=centres.shape), paths
 
 
-@pytest.fixture(scope="module")
-def fitted() -> InterestClassifier:
-    return InterestClassifier().fit(*queries())
+HEADS = ("levels", "global")
 
 
-def five_nodes() -> InterestClassifier:
-    """A tree of five interests over embeddings of width one, with weights set by hand."""
-    log = np.log
-    no = np.zeros
-    classifier = InterestClassifier()
-    classifier.levels_ = (
-        Level((("a",), ("b",)), no(2, bool), no(2, np.int64), np.array([[0.0], [log(3)]]), no(2)),
-        Level(
-            (("a", "x"), ("b", "y"), ("b", "z")),
-            no(3, bool),
-            np.array([0, 1, 1]),
-            np.array([[5.0], [0.0], [log(2)]]),
-            np.array([7.0, 0.0, log(2)]),
-        ),
-    )
-    classifier.mean_, classifier.scale_, classifier.n_features_in_ = np.array([1.0]), np.array([2.0]), 1
-    classifier.encoder_fingerprint_ = None
-    return classifier
+def quick(**options: object) -> InterestClassifier:
+    """One that is fitted in a moment: nothing is searched for."""
+    settings = {"inverse_regularisation": 1.0, "calibration": 0.0, "threads": 1}
+    return InterestClassifier(**{**settings, **options})  # type: ignore[arg-type]
 
 
-def test_golden_values_on_a_tree_of_five_nodes() -> None:
-    # Embedding 3 is scaled to (3 - 1) / 2 = 1.
-    # Root: logits 0 and ln 3, so 1/4 and 3/4. Below a: x is alone, 1. Below b: logits 0 and ln 2 + ln 2 = ln 4,
-    # so 1/5 and 4/5. Together: x 1/4, y 3/4 * 1/5 = 0.15, z 3/4 * 4/5 = 0.6.
-    classifier = five_nodes()
-    np.testing.assert_allclose(classifier.predict_proba([[3.0]], 0), [[0.25, 0.75]], rtol=1e-12)
-    np.testing.assert_allclose(classifier.predict_proba([[3.0]], 1), [[0.25, 0.15, 0.6]], rtol=1e-12)
-    assert classifier.predict([[3.0]]) == [("b", "z")]
-    # Embedding 0 is scaled to -1/2: root 1 and 3^-1/2 = 0.57735, so 0.63397 and 0.36603;
-    # below b: logits 0 and ln 2 / 2, so 1 / (1 + 2^1/2) = 0.41421 and 0.58579.
-    expected = [[0.6339746, 0.3660254 * 0.4142136, 0.3660254 * 0.5857864]]
-    np.testing.assert_allclose(classifier.predict_proba([[0.0]], 1), expected, rtol=1e-6)
-    assert classifier.predict([[0.0]], level=1) == [("a", "x")]
-
-
-def test_one_level_is_multinomial_logistic_regression() -> None:
+@pytest.fixture(scope="module", params=[(head, labels) for head in HEADS for labels in ("one", "several")])
+def fitted(request: pytest.FixtureRequest) -> InterestClassifier:
+    head, labels = request.param
     embeddings, paths = queries()
-    roots = [path[:1] for path in paths]
-    ours = InterestClassifier(inverse_regularisation=0.5).fit(embeddings, roots)
-    scaled = (embeddings - embeddings.mean(axis=0)) / embeddings.std(axis=0)
-    theirs = LogisticRegression(C=0.5, max_iter=1000).fit(scaled, [path[0] for path in roots])
-    np.testing.assert_allclose(ours.predict_proba(embeddings, 0), theirs.predict_proba(scaled), atol=1e-6)
-    assert [path[0] for path in ours.classes_at(0)] == theirs.classes_.tolist()
+    texts = [f"query {row}" for row in range(len(paths))]
+    return InterestClassifier(head=head, labels=labels, encoder_fingerprint="aaaa", threads=1).fit(
+        embeddings, paths, queries=texts
+    )
 
 
 def test_it_finds_the_interests_of_queries_it_never_saw(fitted: InterestClassifier) -> None:
     embeddings, paths = queries(seed=0, each=40)
     unseen, truth = embeddings[12::13], paths[12::13]
-    found = fitted.predict(unseen)
-    assert np.mean([one == other for one, other in zip(found, truth, strict=True)]) > 0.9
-    assert set(truth) == set(PATHS)
+    assert set(truth) == set(PATHS)  # ("animals",) among them, which is no leaf
+    assert np.mean([one == other for one, other in zip(fitted.predict(unseen), truth, strict=True)]) > 0.9
+    assert np.mean([one == (other,) for one, other in zip(fitted.predict_several(unseen), truth, strict=True)]) > 0.8
+    assert fitted.score(unseen, truth) > 0.8
+    top = fitted.top_paths(unseen, 2)
+    assert [best[0][0] for best in top] == fitted.predict(unseen)
+    assert all(best[0][1] >= best[1][1] for best in top)
 
 
 FINITE = st.floats(-30, 30, width=32)
 
 
-@settings(deadline=None, max_examples=40)
-@given(arrays(np.float32, (3, 8), elements=FINITE))
-def test_a_child_never_exceeds_its_parent_and_siblings_never_sum_to_more(
-    fitted: InterestClassifier, embeddings: np.ndarray
-) -> None:
-    np.testing.assert_allclose(fitted.predict_proba(embeddings, 0).sum(axis=1), 1)
-    for level in (1, 2):
-        above = dict(zip(fitted.classes_at(level - 1), fitted.predict_proba(embeddings, level - 1).T, strict=True))
-        sums = {path: np.zeros(3) for path in above}
-        for path, share in zip(fitted.classes_at(level), fitted.predict_proba(embeddings, level).T, strict=True):
-            assert (share <= above[path[:level]]).all()
-            sums[path[:level]] += share
-        for path, total in sums.items():
-            assert (total <= above[path] * (1 + 1e-9)).all()
-
-
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(arrays(np.float32, (5, 8), elements=FINITE), st.permutations(range(5)))
 def test_a_row_does_not_depend_on_the_others(
     fitted: InterestClassifier, embeddings: np.ndarray, order: list[int]
 ) -> None:
-    for level in (0, 1, 2):
-        together = fitted.predict_proba(embeddings, level)
-        alone = np.concatenate([fitted.predict_proba(embeddings[row : row + 1], level) for row in range(5)])
-        np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-15)
-        np.testing.assert_allclose(
-            fitted.predict_proba(embeddings[order], level), together[order], rtol=1e-9, atol=1e-15
-        )
+    together = fitted.predict_proba(embeddings)
+    assert ((together >= 0) & (together <= 1)).all()
+    tree = fitted.tree_
+    below = tree.parents >= 0
+    assert (together[:, below] <= together[:, tree.parents[below]]).all()
+    alone = np.concatenate([fitted.predict_proba(embeddings[row : row + 1]) for row in range(5)])
+    np.testing.assert_allclose(alone, together, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(fitted.predict_proba(embeddings[order]), together[order], rtol=1e-3, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
-@given(arrays(np.float32, (4, 8), elements=FINITE))
-def test_predictions_are_whole_paths_of_the_tree(fitted: InterestClassifier, embeddings: np.ndarray) -> None:
-    assert set(fitted.predict(embeddings)) <= set(PATHS)
-    for level in (0, 1, 2):
-        best = fitted.predict_proba(embeddings, level).argmax(axis=1)
-        assert fitted.predict(embeddings, level) == [fitted.classes_at(level)[column] for column in best]
-
-
-def test_an_interest_where_queries_end_keeps_its_share() -> None:
+def test_middle_interests_have_a_share_of_their_own(fitted: InterestClassifier) -> None:
     embeddings, paths = queries()
     ending = np.array([path == ("animals",) for path in paths])
-    fitted = InterestClassifier(inverse_regularisation=10.0).fit(embeddings, paths)
-    top = fitted.predict_proba(embeddings, 0)[:, fitted.classes_at(0).index(("animals",))]
-    below = fitted.predict_proba(embeddings, 1)[:, [path[0] == "animals" for path in fitted.classes_at(1)]].sum(axis=1)
-    assert (below[ending] < 0.5 * top[ending]).all()
-    assert fitted.predict(embeddings[ending])[0] == ("animals",)
+    nodes = fitted.predict_proba(embeddings[ending])
+    place = fitted.tree_.place
+    below = nodes[:, [place[path] for path in fitted.classes_at(1) if path[0] == "animals"]]
+    assert (nodes[:, place[("animals",)]] > 0.5).all()
+    assert (below < 0.5).all()
 
 
-def test_classes_are_paths_so_that_names_may_repeat() -> None:
-    embeddings = np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 0.0], [2.0, 0.0]])
-    paths = [("food", "other"), ("food", "other"), ("animals", "other"), ("animals", "birds")]
-    classifier = InterestClassifier().fit(embeddings, paths)
-    assert classifier.classes_at(0) == [("animals",), ("food",)]
-    assert classifier.classes_at(1) == [("animals", "birds"), ("animals", "other"), ("food", "other")]
+@settings(deadline=None, max_examples=6)
+@given(st.sampled_from(HEADS), st.sampled_from(["one", "several"]), st.permutations(range(36)))
+def test_the_order_of_rows_does_not_matter(head: str, labels: str, order: list[int]) -> None:
+    embeddings, paths = queries(each=6, width=4)
+    one = quick(head=head, labels=labels, calibration=0.3).fit(embeddings, paths)
+    other = quick(head=head, labels=labels, calibration=0.3).fit(embeddings[order], [paths[row] for row in order])
+    np.testing.assert_array_equal(one.predict_proba(embeddings), other.predict_proba(embeddings))
 
 
-def test_an_only_child_has_its_parents_probability() -> None:
+@settings(deadline=None, max_examples=6)
+@given(st.sampled_from(HEADS), st.sampled_from(["one", "several"]), st.permutations(range(7)))
+def test_the_order_of_classes_does_not_matter(head: str, labels: str, order: list[int]) -> None:
+    embeddings, paths = queries(each=6, width=4)
+    names = ["animals", "birds", "fish", "sharks", "trout", "food", "fruit"]
+    renamed = dict(zip(names, (f"name {place}" for place in order), strict=True)) | {"travel": "travel"}
+    others = [tuple(renamed[name] for name in path) for path in paths]
+    one = quick(head=head, labels=labels, calibration=0.3).fit(embeddings, paths)
+    other = quick(head=head, labels=labels, calibration=0.3).fit(embeddings, others)
+    columns = [other.tree_.place[tuple(renamed[name] for name in node)] for node in one.tree_.nodes]
+    np.testing.assert_allclose(other.predict_proba(embeddings)[:, columns], one.predict_proba(embeddings), atol=2e-3)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_several_interests_of_a_query(head: str) -> None:
     embeddings, paths = queries()
-    classifier = InterestClassifier().fit(embeddings, paths)
-    food = classifier.predict_proba(embeddings, 0)[:, classifier.classes_at(0).index(("food",))]
-    fruit = classifier.predict_proba(embeddings, 1)[:, classifier.classes_at(1).index(("food", "fruit"))]
-    np.testing.assert_array_equal(food, fruit)
+    has_travel = np.arange(len(paths)) % 2 == 1
+    # What travels lies elsewhere in a dimension of its own.
+    wider = np.column_stack([embeddings, np.where(has_travel, 4.0, -4.0)])
+    several = [[path, ("travel",)] if travels else path for path, travels in zip(paths, has_travel, strict=True)]
+    fitted = quick(head=head).fit(wider, several)
+    assert fitted.several_
+    found = fitted.predict_several(wider)
+    wanted = [{path, ("travel",)} if travels else {path} for path, travels in zip(paths, has_travel, strict=True)]
+    assert np.mean([set(one) == two for one, two in zip(found, wanted, strict=True)]) > 0.9
+    with pytest.raises(SettingError, match="Row 1 has 2 interests, but labels is 'one'"):
+        quick(labels="one").fit(wider, several)
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
-    ("paths", "first"),
-    [([("a", "b")], ("a", "b")), ([("a", "b"), ("a", "c")], None), ([("a",), ("b",), ("a", "c")], None)],
+    "paths", [[("a", "b")], [("a", "b"), ("a", "c")], [("a",), ("b",), ("a", "c")], [("a",), ("a", "b"), ("a", "c")]]
 )
-def test_one_example_of_a_class_is_enough(paths: list[tuple[str, ...]], first: tuple[str, ...] | None) -> None:
+def test_one_example_of_a_class_is_enough(head: str, paths: list[tuple[str, ...]]) -> None:
     embeddings = np.eye(3)[: len(paths)]
-    classifier = InterestClassifier(inverse_regularisation=100.0).fit(embeddings, paths)
+    classifier = InterestClassifier(head=head, inverse_regularisation=100.0, threads=1).fit(embeddings, paths)
     assert classifier.predict(embeddings) == paths
-    if first is not None:
-        assert classifier.predict_proba(np.array([[5.0, -3, 2]]), 1).tolist() == [[1.0]]
+    assert classifier.held_out_ == 0  # no class can do without one of its queries
 
 
-def test_a_dimension_that_does_not_vary_is_harmless() -> None:
+def test_held_out_queries_calibrate() -> None:
+    # Two classes that overlap: the middle is uncertain, and what is said of it must come true as often.
+    rng = np.random.default_rng(1)
+    sides = rng.integers(0, 2, 3000)
+    embeddings = rng.normal(size=(3000, 4)) + np.where(sides, 0.5, -0.5)[:, None]
+    paths = [("a",) if side else ("b",) for side in sides]
+    wide = np.column_stack([embeddings, rng.normal(size=(3000, 60))])
+    said = {}
+    for calibration in (0.0, 0.3):
+        fitted = quick(inverse_regularisation=100.0, calibration=calibration).fit(wide[:150], paths[:150])
+        share = fitted.predict_proba(wide[150:])[:, 0]
+        said[calibration] = -np.log(np.where(sides[150:], share, 1 - share) + 1e-9).mean()
+    assert said[0.3] < 0.7 * said[0.0]
+
+
+def test_regularisation_is_chosen_on_held_out_queries() -> None:
+    embeddings, paths = queries(each=10)
+    fitted = InterestClassifier(threads=1).fit(embeddings, paths)
+    assert fitted.held_out_ == 12
+    assert fitted.inverse_regularisation_ == min(fitted.tried_, key=fitted.tried_.__getitem__)
+    assert len(fitted.tried_) > 1
+
+
+def test_thresholds_reach_the_wanted_precision_and_abstain() -> None:
+    rng = np.random.default_rng(3)
+    sides = rng.integers(0, 3, 900)
+    embeddings = np.eye(3)[sides] + 0.7 * rng.normal(size=(900, 3))
+    paths = [(("a", "x"), ("a", "y"), ("b",))[side] for side in sides]
+    fitted = quick(head="global").fit(embeddings[:300], paths[:300])
+    plain = fitted.predict(embeddings[600:])
+    fitted.choose_thresholds(embeddings[300:600], paths[300:600], precision=0.9)
+    found, truth = fitted.predict(embeddings[300:600]), paths[300:600]
+    for node in fitted.tree_.nodes:
+        named = [true[: len(node)] == node for one, true in zip(found, truth, strict=True) if one[: len(node)] == node]
+        assert not named or np.mean(named) >= 0.9
+    unseen = fitted.predict(embeddings[600:])
+    answered = [one for one in unseen if one]
+    assert 50 < len(answered) < 300  # some abstain
+    assert any(one == ("a",) for one in unseen)  # and some stop in the middle
+    right = [one == true[: len(one)] for one, true in zip(unseen, paths[600:], strict=True) if one]
+    assert np.mean(right) > np.mean([one == true for one, true in zip(plain, paths[600:], strict=True)]) + 0.05
+    steps = fitted.decision_path(embeddings[600:])
+    assert [sum(step.accepted for step in of_query) for of_query in steps] == [len(one) for one in unseen]
+    with pytest.raises(SettingError, match="above 0 and at most 1; got 2"):
+        fitted.choose_thresholds(embeddings, paths, precision=2)
+    with pytest.raises(SettingError, match="at least 20 development queries; got 5"):
+        fitted.choose_thresholds(embeddings[:5], paths[:5], precision=0.9)
+    with pytest.raises(DataError, match="No development query has an interest that the classifier knows"):
+        fitted.choose_thresholds(embeddings[:30], [("z",)] * 30, precision=0.9)
+
+
+def test_what_is_explained_is_near(fitted: InterestClassifier) -> None:
     embeddings, paths = queries()
-    expected = InterestClassifier().fit(embeddings, paths).predict_proba(embeddings, 1)
-    wider = np.column_stack([embeddings, np.full(len(paths), 0.1)])
-    np.testing.assert_allclose(
-        InterestClassifier().fit(wider, paths).predict_proba(wider, 1), expected, rtol=1e-3, atol=1e-5
-    )
+    assert fitted.examples_ is not None
+    assert len(fitted.examples_.rows) == 10 * len(PATHS)
+    kept = int(fitted.examples_.rows[7])
+    nearest = fitted.explain(embeddings[[kept]], 3)[0]
+    assert (nearest[0].row, nearest[0].query, nearest[0].paths) == (kept, f"query {kept}", (paths[kept],))
+    assert nearest[0].cosine == pytest.approx(1, abs=1e-5)
+    assert nearest[0].cosine >= nearest[1].cosine >= nearest[2].cosine
+    with pytest.raises(SettingError, match="No training queries were kept"):
+        quick(examples_kept=0).fit(embeddings, paths).explain(embeddings)
 
 
-def test_weights_are_as_repeated_rows() -> None:
-    embeddings, paths = queries(each=4)
-    twice = InterestClassifier().fit(np.r_[embeddings, embeddings[:4]], paths + paths[:4])
-    weights = np.r_[np.full(4, 2.0), np.ones(len(paths) - 4)]
-    weighted = InterestClassifier().fit(embeddings, paths, sample_weight=weights)
-    # The scaling differs, as weights have no part in it: compare what both make of the heavier class.
-    share = [model.predict_proba(embeddings[:4], 1)[:, 0].mean() for model in (twice, weighted)]
-    plain = InterestClassifier().fit(embeddings, paths).predict_proba(embeddings[:4], 1)[:, 0].mean()
-    assert min(share) > plain
+ANIMALS = Taxonomy.from_parents({"animals": None, "birds": "animals", "fish": "animals", "food": None})
+
+
+def test_labels_may_be_ids_of_a_taxonomy() -> None:
+    embeddings = np.eye(4)
+    labels = ["birds", "fish", "food", ["animals", "fish"]]
+    fitted = quick(taxonomy=ANIMALS).fit(embeddings, labels)
+    assert fitted.classes_at(1) == [("animals", "birds"), ("animals", "fish")]
+    assert fitted.unseen_ == ()
+    with pytest.raises(DataError, match="'cats' is not in table interests"):
+        quick(taxonomy=ANIMALS).fit(embeddings, [*labels[:3], "cats"])
+    with pytest.raises(DataError, match="The path 'food > fish' of row 3 is not in the taxonomy"):
+        quick(taxonomy=ANIMALS).fit(embeddings, [*labels[:3], ("food", "fish")])
+    with pytest.raises(
+        DataError, match="Interest 'fish' of the taxonomy has no query to learn from, nor have 1 others"
+    ):
+        quick(taxonomy=ANIMALS).fit(embeddings[:1], ["birds"])
+    assert quick(taxonomy=ANIMALS, unseen="leave").fit(embeddings[:1], ["birds"]).unseen_ == ("fish", "food")
+
+
+class LetterEncoder:
+    """Stands in for a frozen encoder: counts of letters."""
+
+    fingerprint = "letters"
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[text.count(letter) for letter in "abcdefghij"] for text in texts], np.float32)
+
+
+def test_queries_may_be_text_with_an_encoder() -> None:
+    texts, paths = ["aab", "abb", "ccd", "cdd"], [("one",), ("one",), ("two",), ("two",)]
+    fitted = quick(encoder=LetterEncoder()).fit(texts, paths)
+    assert fitted.encoder_fingerprint_ == "letters"
+    assert fitted.predict(["aaa", "ddd"]) == [("one",), ("two",)]
+    assert fitted.explain(["aab"], 1)[0][0].query == "aab"
+    fitted.encoder_fingerprint_ = "another"
+    with pytest.raises(FingerprintError, match="encoder another, but these are of encoder letters"):
+        fitted.predict(texts)
+    with pytest.raises(SettingError, match="as text, but there is no encoder"):
+        quick().fit(texts, paths)
 
 
 @pytest.mark.parametrize(
@@ -207,51 +266,80 @@ def test_weights_are_as_repeated_rows() -> None:
 )
 def test_input_that_does_not_fit_is_refused(embeddings: object, paths: list[tuple[str, ...]], sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
-        InterestClassifier().fit(embeddings, paths)
+        quick().fit(embeddings, paths)
 
 
 def test_weights_levels_settings_and_width_are_checked(fitted: InterestClassifier) -> None:
     with pytest.raises(DataError, match="above zero"):
-        InterestClassifier().fit(np.eye(2), [("a",), ("b",)], sample_weight=[1, 0])
+        quick().fit(np.eye(2), [("a",), ("b",)], sample_weight=[1, 0])
     with pytest.raises(SettingError, match="no level 3; the classifier has levels 0 to 2"):
         fitted.predict_proba(np.zeros((1, 8)), 3)
-    with pytest.raises(SettingError, match="'inverse_regularisation' setting"):
-        InterestClassifier(inverse_regularisation=0).fit(np.eye(2), [("a",), ("b",)])
+    for name, value in (("inverse_regularisation", 0), ("head", "flat"), ("labels", "two"), ("calibration", 0.6)):
+        with pytest.raises(SettingError, match=f"'{name}' setting of InterestClassifier"):
+            quick(**{name: value}).fit(np.eye(2), [("a",), ("b",)])
     with pytest.raises(DataError, match="7 wide, but the classifier was trained on width 8"):
         fitted.predict(np.zeros((1, 7)))
     with pytest.raises(NotFittedError):
         clone(fitted).predict(np.zeros((1, 8)))
 
 
+def test_weights_are_as_repeated_rows() -> None:
+    embeddings, paths = queries(each=4)
+    twice = quick().fit(np.r_[embeddings, embeddings[:4]], paths + paths[:4])
+    weighted = quick().fit(embeddings, paths, sample_weight=np.r_[np.full(4, 2.0), np.ones(len(paths) - 4)])
+    plain = quick().fit(embeddings, paths)
+    # The scaling differs, as weights have no part in it: compare what each makes of the heavier class.
+    share = [one.predict_proba(embeddings[:4], 1)[:, 0].mean() for one in (twice, weighted, plain)]
+    assert min(share[:2]) > share[2]
+
+
 def test_a_saved_classifier_is_the_same(fitted: InterestClassifier, tmp_path: Path) -> None:
-    embeddings, _ = queries(seed=3)
+    embeddings, paths = queries(seed=3)
+    fitted.choose_thresholds(embeddings, paths, precision=0.9)
     fitted.save(tmp_path / "classifier")
     again = InterestClassifier.load(tmp_path / "classifier")
-    for level in (0, 1, 2):
-        np.testing.assert_array_equal(again.predict_proba(embeddings, level), fitted.predict_proba(embeddings, level))
-        assert again.classes_at(level) == fitted.classes_at(level)
+    np.testing.assert_array_equal(again.predict_proba(embeddings), fitted.predict_proba(embeddings))
     assert again.predict(embeddings) == fitted.predict(embeddings)
-    assert again.get_params() == fitted.get_params()
+    assert again.predict_several(embeddings) == fitted.predict_several(embeddings)
+    assert again.explain(embeddings[:3]) == fitted.explain(embeddings[:3])
+    np.testing.assert_array_equal(again.thresholds_, fitted.thresholds_)
+    assert again.levels_ == fitted.levels_
+    assert {**again.get_params(), "threads": 1} == fitted.get_params()
     names = sorted(file.name for file in (tmp_path / "classifier").iterdir())
     assert names == ["classifier.json", "classifier.safetensors"]
+    with pytest.raises(FingerprintError, match="encoder aaaa, but these are of encoder bbbb"):
+        again.predict(embeddings, encoder_fingerprint="bbbb")
+    fitted.thresholds_ = None
 
 
-def test_a_new_process_gives_the_same_probabilities(fitted: InterestClassifier, tmp_path: Path) -> None:
+def test_a_new_process_gives_the_same_probabilities(tmp_path: Path) -> None:
+    fitted = quick(taxonomy=ANIMALS, unseen="leave").fit(np.eye(2), ["birds", "food"])
     fitted.save(tmp_path / "classifier")
     program = (
         "import sys, numpy; from classifiers import InterestClassifier; "
-        "print(InterestClassifier.load(sys.argv[1]).predict_proba(numpy.eye(8), 2).tolist())"
+        "found = InterestClassifier.load(sys.argv[1]); "
+        "print([found.predict_proba(numpy.eye(2)).tolist(), found.taxonomy.path('fish'), found.unseen_])"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "classifier")]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(printed.stdout), fitted.predict_proba(np.eye(8), 2), rtol=1e-12)
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == str([fitted.predict_proba(np.eye(2)).tolist(), ("animals", "fish"), ("fish",)])
 
 
-def test_damaged_folders_are_refused(fitted: InterestClassifier, tmp_path: Path) -> None:
+def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "classifier"
     with pytest.raises(DataError, match="There is no classifier folder"):
         InterestClassifier.load(folder)
-    fitted.save(folder)
+    quick().fit(np.eye(2), [("a",), ("b",)]).save(folder)
+    written = json.loads((folder / "classifier.json").read_text())
+    for change, sentence in (
+        ({"format_version": 1}, "format version 1, this program reads version 2"),
+        ({"nodes": [["a"]]}, "is not a classifier's"),
+        ({"settings": {"flavour": 1}}, "is not a classifier's"),
+    ):
+        (folder / "classifier.json").write_text(json.dumps(written | change))
+        with pytest.raises(DataError, match=sentence):
+            InterestClassifier.load(folder)
+    (folder / "classifier.json").write_text(json.dumps(written))
     numbers = bytearray((folder / "classifier.safetensors").read_bytes())
     numbers[-1] ^= 1
     (folder / "classifier.safetensors").write_bytes(numbers)
@@ -263,13 +351,3 @@ def test_damaged_folders_are_refused(fitted: InterestClassifier, tmp_path: Path)
     (folder / "classifier.json").write_text("[")
     with pytest.raises(DataError, match="is not JSON"):
         InterestClassifier.load(folder)
-
-
-def test_embeddings_of_another_encoder_are_refused(tmp_path: Path) -> None:
-    InterestClassifier(encoder_fingerprint="aaaa").fit(*queries()).save(tmp_path / "classifier")
-    again = InterestClassifier.load(tmp_path / "classifier")
-    assert again.predict(np.eye(8), encoder_fingerprint="aaaa") == again.predict(np.eye(8))
-    with pytest.raises(FingerprintError, match="encoder aaaa, but these are of encoder bbbb"):
-        again.predict(np.eye(8), encoder_fingerprint="bbbb")
-    with pytest.raises(FingerprintError):
-        again.predict_proba(np.eye(8), 0, encoder_fingerprint="bbbb")

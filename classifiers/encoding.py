@@ -1,0 +1,81 @@
+"""Queries as embeddings, or as text for an encoder, and whether they come from the encoder that was trained on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import NotFittedError
+
+from classifiers.inputs import read_embeddings, read_texts
+from classifiers.tree import InterestTree
+from omnifeat.errors import FingerprintError, SettingError
+
+__all__ = ["EncodedQueries"]
+
+
+class EncodedQueries:
+    """The part of a classifier that reads queries; see `InterestClassifier` for its settings."""
+
+    encoder: Any
+    encoder_fingerprint: str | None
+    threads: int | None
+    tree_: InterestTree
+    encoder_fingerprint_: str | None
+    n_features_in_: int
+
+    def check_encoder(self, fingerprint: str) -> None:
+        """Raise `FingerprintError` if the classifier was trained on embeddings of another encoder than this one."""
+        self._fitted()
+        own = self.encoder_fingerprint_
+        if own is not None and own != fingerprint:
+            raise FingerprintError(
+                f"The classifier takes embeddings of encoder {own}, but these are of encoder {fingerprint}; "
+                "use the same encoder, or train the classifier anew."
+            )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether `fit` or `load` has been called."""
+        return hasattr(self, "tree_")
+
+    def _fitted(self) -> InterestTree:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError("This InterestClassifier is not fitted yet; call fit, or load a saved one.")
+        return self.tree_
+
+    def _encoder(self) -> Any:
+        if isinstance(self.encoder, str | Path):
+            from omnifeat.frozen import FrozenEncoder
+
+            return FrozenEncoder.from_pretrained(self.encoder, threads=self.threads)
+        return self.encoder
+
+    def _own_fingerprint(self) -> str | None:
+        """Of the encoder that `fit` gets embeddings from; raises `FingerprintError` if two are named."""
+        if self.encoder is None:
+            return self.encoder_fingerprint
+        found = str(self._encoder().fingerprint)
+        if self.encoder_fingerprint is not None and self.encoder_fingerprint != found:
+            raise FingerprintError(
+                f"The 'encoder_fingerprint' setting is {self.encoder_fingerprint}, but the encoder given is {found}; "
+                "leave out one of the two."
+            )
+        return found
+
+    def _embedded(self, queries: Any, texts: list[str] | None, *, learning: bool = False) -> Any:
+        if texts is None:
+            return queries
+        if self.encoder is None:
+            raise SettingError(
+                "Queries were given as text, but there is no encoder; give embeddings, or set 'encoder'."
+            )
+        encoder = self._encoder()
+        if not learning:
+            self.check_encoder(str(encoder.fingerprint))
+        return encoder.encode_queries(texts)
+
+    def _read(self, queries: Any, fingerprint: str | None) -> npt.NDArray[np.float32]:
+        self._fitted()
+        if fingerprint is not None:
+            self.check_encoder(fingerprint)
+        return read_embeddings(self._embedded(queries, read_texts(queries)), self.n_features_in_)
