@@ -103,9 +103,7 @@ class PathBaseline(BaseEstimator):
         SettingError
             A setting out of its range.
         """
-        self._check_settings()
-        if self.target not in TARGETS:
-            raise SettingError(f"There is no target {self.target!r}; choose one of {', '.join(TARGETS)}.")
+        self.check_settings()
         inputs = self._inputs(X, True)
         rows = path_sets(paths, len(X))
         if not rows:
@@ -123,6 +121,12 @@ class PathBaseline(BaseEstimator):
             heads.append(self._fit_head(inputs, numbered, len(classes)) if len(classes) > 1 else None)
         self.labels_, self.heads_ = tuple(labels), heads
         return self
+
+    def check_settings(self) -> None:
+        """Raise `SettingError` for a setting out of its range, before anything is fitted."""
+        self._check_settings()
+        if self.target not in TARGETS:
+            raise SettingError(f"There is no target {self.target!r}; choose one of {', '.join(TARGETS)}.")
 
     def classes_at(self, level: int) -> list[InterestPath]:
         """Paths of the interests of a level (0 at the root), in the order of `predict_proba`'s columns."""

@@ -12,7 +12,7 @@ from classifiers.interest import InterestPath
 from classifiers.metrics import answered_at_coverage, sibling_confusions, training_counts
 from evaluation.bootstrap import check_bootstrap
 from evaluation.interests.figures import COVERAGES, average_figures, hierarchical_figures, level_figures, reliability
-from evaluation.interests.systems import OURS, SYSTEMS, Choice, Examples, fit_system, quick_fasttext
+from evaluation.interests.systems import OURS, SYSTEMS, Choice, Examples, check_choice, fit_system, quick_fasttext
 from evaluation.ratios import Ratios
 from evaluation.tables import json_interval
 from omnifeat.errors import DataError, SettingError
@@ -80,8 +80,11 @@ def compare(
     ------
     DataError
         A part is empty, or a level for a curve that no training query reaches.
+    SettingError, MissingDependencyError
+        See `check_choice`; found before anything is fitted.
     """
     choice = choice or Choice(seed=settings.seed)
+    check_choice(settings.systems, choice)
     for name, part in (("training", training), ("development", development), ("test", test)):
         if not part.queries:
             raise DataError(f"The {name} part has no query with an interest; choose other parts.")

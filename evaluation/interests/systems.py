@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from classifiers.answers import level_precisions
 from classifiers.examples import InterestExamples
+from classifiers.fasttext_classifier import FastTextClassifier, fasttext_module
 from classifiers.fasttext_tuning import GRID, STEPS, Trial, tune_fasttext
-from classifiers.hiclass_peer import HiclassClassifier
+from classifiers.hiclass_peer import HiclassClassifier, hiclass_module
+from classifiers.inputs import check_settings
 from classifiers.interest import InterestClassifier, InterestPath
 from classifiers.logistic import EmbeddingLogisticClassifier, TfidfLogisticClassifier
 from omnifeat.errors import SettingError
 
-__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_systems", "fit_system", "quick_fasttext"]
+__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_choice", "check_systems", "fit_system", "quick_fasttext"]
 
 FloatArray = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], FloatArray]
@@ -100,6 +102,29 @@ def check_systems(names: Sequence[str], pretrained: bool) -> None:
             raise SettingError(f"Classifier {name!r} is named twice; name it once.")
         if SYSTEMS[name][1] == "pretrained" and not pretrained:
             raise SettingError(f"Classifier {name!r} needs an encoder that is off the shelf; give one by --pretrained.")
+
+
+def check_choice(names: Sequence[str], choice: Choice) -> None:
+    """Find out before any work whether the systems can be brought up so.
+
+    Raises
+    ------
+    SettingError
+        A setting is out of its range.
+    MissingDependencyError
+        A library is not installed.
+    """
+    if OURS in names:
+        check_settings(InterestClassifier(**choice.ours))
+    if "fasttext" in names:
+        fasttext_module()
+        if not choice.grid:
+            raise SettingError("The grid of FastText is empty; give at least one setting.")
+        common = {"loss": choice.loss, "target": choice.target, "buckets": choice.buckets, "seed": choice.seed}
+        for settings in (*choice.grid, *choice.steps):
+            FastTextClassifier(**{**common, **settings}).check_settings()
+    if "hiclass" in names:
+        hiclass_module()
 
 
 def fit_system(

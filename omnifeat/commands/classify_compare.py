@@ -72,7 +72,7 @@ def main(
     from classifiers.fasttext_tuning import GRID, STEPS
     from evaluation.interests.comparison import ComparisonSettings, compare
     from evaluation.interests.report import write_comparison
-    from evaluation.interests.systems import OURS, Choice, Examples, check_systems
+    from evaluation.interests.systems import OURS, Choice, Examples, check_choice, check_systems
     from evaluation.tables import difference_cell, interval_cell
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
@@ -92,6 +92,12 @@ def main(
         resamples=resamples,
         seed=seed,
     )
+    ours: dict[str, Any] = {"threads": threads} | ({"head": head} if head is not None else {})
+    if inverse_regularisation is not None:
+        ours["inverse_regularisation"] = inverse_regularisation
+    grid, steps = (GRID, STEPS) if trials is None else (GRID[:trials], STEPS[: max(0, trials - len(GRID))])
+    choice = Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed)
+    check_choice(names, choice)
     dataset = Dataset.open(data)
     parts = {name: interest_examples(dataset, name) for name in ("train", "development", part)}
     frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
@@ -105,18 +111,13 @@ def main(
             pretrained, pooling=pretrained_pooling, prefix=pretrained_prefix, threads=threads
         )
         encoders["pretrained"] = off_the_shelf.encode
-
-    ours: dict[str, Any] = {"threads": threads} | ({"head": head} if head is not None else {})
-    if inverse_regularisation is not None:
-        ours["inverse_regularisation"] = inverse_regularisation
-    grid, steps = (GRID, STEPS) if trials is None else (GRID[:trials], STEPS[: max(0, trials - len(GRID))])
     examples = {name: Examples.make(one, encoders) for name, one in parts.items()}
     found = compare(
         examples["train"],
         examples["development"],
         examples[part],
         settings,
-        Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed),
+        choice,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     about = {"dataset": dataset.info.name, "encoder": frozen.fingerprint, "measured on": part}
