@@ -37,7 +37,7 @@ from evaluation.reproduction.progress import Progress, Steps, silent
 from evaluation.reproduction.questions import QuestionSet, questions_of
 from evaluation.reproduction.results import Machine, StudyResults, Table
 from evaluation.reproduction.systems import BASELINES
-from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of
+from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of, without_paper
 from evaluation.reproduction.trainings import Training, run_training
 from evaluation.reproduction.variations import BASE, TABLES, variations_of
 from omnifeat.data.dataset import Dataset
@@ -311,9 +311,10 @@ def _new_pairs(plans: Sequence[Plan], measured: Measured) -> list[Table]:
         return []
     plan = next(plan for plan in plans if plan.key == "2")
     table = build_table(plan, measured, {key: ~group.seen for key, group in groups.items()})
-    cells = [row.model_copy(update={"cells": {
-        key: cell.model_copy(update={"paper": None, "paper_relative": None}) for key, cell in row.cells.items()
-    }}) for row in table.rows]  # fmt: skip
+    rows = [
+        row.model_copy(update={"cells": {key: without_paper(cell) for key, cell in row.cells.items()}})
+        for row in table.rows
+    ]
     return [
         table.model_copy(
             update={
@@ -321,7 +322,7 @@ def _new_pairs(plans: Sequence[Plan], measured: Measured) -> list[Table]:
                 "title": "Table 2 on pairs that training does not have",
                 "caption": "Recall@10 of held-out pairs of a query and an entity that the training part does not have. "
                 "The paper has no such table.",
-                "rows": cells,
+                "rows": rows,
             }
         )
     ]

@@ -17,7 +17,7 @@ from evaluation.reproduction.results import Cell, Column, Row, Table
 from evaluation.reproduction.systems import BASELINES, EXISTING, SEARCHSAGE
 from evaluation.reproduction.variations import BASE, TABLES, VARIATIONS
 
-__all__ = ["LABELS", "Plan", "build_table", "lacking_text", "plan_of"]
+__all__ = ["LABELS", "Plan", "build_table", "lacking_text", "plan_of", "without_paper"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -193,6 +193,11 @@ def lacking_text(groups: Mapping[str, PairGroup], pins: pa.Table) -> dict[str, B
             members = lacks[group.pairs.pair_positives]
         found[key] = members
     return found
+
+
+def without_paper(cell: Cell) -> Cell:
+    """The same figures where the paper has none to stand beside them."""
+    return cell.model_copy(update={"paper": None, "paper_relative": None})
 
 
 def _compared(plan: Plan, question: Question) -> dict[str, str | None]:

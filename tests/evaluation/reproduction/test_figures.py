@@ -162,14 +162,31 @@ def test_differences_by_size_of_the_corpus() -> None:
     assert corpus_size_table([(plan_of("3", ()), None)], found) is None  # no corpus is larger than the smallest size
 
 
-def test_a_table_by_size_leaves_out_baselines_and_sizes_that_are_none() -> None:
-    ids = [str(number) for number in range(4_000)]
-    pairs = EvaluationPairs.make(["a", "b"], ["1", "2"], pa.array(ids))
+def by_size(*actions: str) -> Measured:
+    """Two pairs among 4,000 pins, and a question about them for each action."""
+    pairs = EvaluationPairs.make(["a", "b"], ["1", "2"], pa.array([str(number) for number in range(4_000)]))
     group = PairGroup("pin", "pin", pairs, np.zeros(2, bool))
-    question = Question("pin/save", "save", "Pin", "pin", (np.ones(2, dtype=bool),))
+    both = (np.ones(2, dtype=bool),)
+    questions = {f"pin/{action}": Question(f"pin/{action}", action, "Pin", "pin", both) for action in actions}
     ranks = {"native-text": [[21, 4000]], "captions": [[11, 4000]]}
     of_systems = {name: [{"pin": np.array(seed, np.int32)} for seed in seeds] for name, seeds in ranks.items()}
-    found = Measured(QuestionSet({"pin": group}, {"pin/save": question}, None), of_systems, Bootstrap(20))
+    return Measured(QuestionSet({"pin": group}, questions, None), of_systems, Bootstrap(20))
+
+
+def test_a_table_by_size_is_of_the_first_action_that_the_data_have() -> None:
+    table = corpus_size_table([(plan_of("3", ()), None)], by_size("click", "save"))
+    assert table is not None
+    (row,) = table.rows
+    assert row.label.startswith("Table 3, pin click")
+    assert all(cell.paper is None for cell in row.cells.values())
+
+
+def test_there_is_no_table_by_size_where_nothing_is_compared() -> None:
+    assert corpus_size_table([(plan_of("2", ("random",)), None)], by_size("click")) is None
+
+
+def test_a_table_by_size_leaves_out_baselines_and_sizes_that_are_none() -> None:
+    found = by_size("save")
     table = corpus_size_table([(plan_of("3", ()), None), (plan_of("2", ("random",)), None)], found)
     assert table is not None
     assert [column.key for column in table.columns] == ["1000", "3000", "all"]
