@@ -9,16 +9,13 @@ Shapes: Q queries, D width, N nodes, K outputs.
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from classifiers.heads import Head
+from omnifeat.compiled import compiled_reordering
 
 __all__ = ["best_ends"]
-
-# Sums may be reordered (that is what lets the compiler use vector instructions); NaN and infinity keep their meaning.
-_FAST = {"reassoc", "contract", "nsz"}
 
 
 def best_ends(head: Head, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -45,14 +42,7 @@ def best_ends(head: Head, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np
     return found
 
 
-def _compiled(function: Any) -> Any:
-    try:
-        return numba.njit(nogil=True, cache=True, fastmath=_FAST)(function)
-    except RuntimeError:  # a read-only installation without a home folder
-        return numba.njit(nogil=True, fastmath=_FAST)(function)
-
-
-@_compiled
+@compiled_reordering
 def _descend(
     embeddings: Any, weights: Any, intercepts: Any, groups: Any, nodes: Any, stops: Any, group_of_node: Any, found: Any
 ) -> None:

@@ -23,7 +23,7 @@ from classifiers.inputs import check_settings, read_embeddings, read_texts, read
 from classifiers.neighbours import KeptExamples, Neighbour, keep_examples
 from classifiers.taxonomy import Taxonomy
 from classifiers.tree import InterestPath, InterestTree, memberships, read_labels
-from omnifeat.cosines import thread_count
+from omnifeat.cores import thread_count
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["InterestClassifier", "InterestPath"]

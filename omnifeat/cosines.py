@@ -7,70 +7,44 @@ gathered (P, D) matrices, two gigabytes for a million pairs at 256 dimensions, a
 compiled loop on slices of the pairs without the interpreter lock, so that no OpenMP pool is started beside torch's.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.compiled import compiled_reordering
+from omnifeat.cores import thread_count
 from omnifeat.errors import SettingError
 
-__all__ = ["copy_rows", "engaged_cosines", "inverse_norms", "pair_cosines", "thread_count"]
+__all__ = ["copy_rows", "engaged_cosines", "inverse_norms", "pair_cosines"]
 
 Float32 = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.integer]
 
 _PARALLEL_FROM = 4_096  # below so many pairs a thread costs more than it saves
 
-# Sums may be reordered (that is what lets the compiler use vector instructions); NaN and infinity keep their meaning.
-_FAST = {"reassoc", "contract", "nsz"}
 # Positions in the loops are unsigned: of a signed one numba asks at each element whether it counts from the end, which
 # makes the loop over a row six times as slow.
 
 
-def thread_count(threads: int | None) -> int:
-    """The number of threads to use: the given one, or the cores this process may run on.
-
-    Raises
-    ------
-    SettingError
-        If `threads` is below 1.
-    """
-    if threads is None:
-        available = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-        return max(1, len(available))
-    if threads < 1:
-        raise SettingError(f"The 'threads' setting must be 1 or more. Got {threads} instead.")
-    return threads
-
-
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile without the interpreter lock; the machine code is kept on disk where a place can be written."""
-    try:
-        return numba.njit(nogil=True, cache=True, fastmath=_FAST)(function)
-    except RuntimeError:  # a read-only installation without a home folder
-        return numba.njit(nogil=True, fastmath=_FAST)(function)
-
-
-@_compiled
+@compiled_reordering
 def _norms(vectors: Any, widths: Any, out: Any) -> None:
     for row in range(vectors.shape[0]):
         total = np.float32(0.0)
         start = np.uint64(0)
         for index in range(len(widths)):
-            partial = np.float32(0.0)
+            part = np.float32(0.0)
             stop = np.uint64(widths[index])
             for column in range(start, stop):
-                partial += vectors[np.uint64(row), column] * vectors[np.uint64(row), column]
-            total += partial
+                part += vectors[np.uint64(row), column] * vectors[np.uint64(row), column]
+            total += part
             start = stop
             out[row, index] = np.float32(1.0) / np.sqrt(total) if total > 0 else np.float32(0.0)
 
 
-@_compiled
+@compiled_reordering
 def _pairs(
     queries: Any,
     entities: Any,
@@ -90,11 +64,11 @@ def _pairs(
         total = np.float32(0.0)
         start = np.uint64(0)
         for index in range(len(widths)):
-            partial = np.float32(0.0)
+            part = np.float32(0.0)
             stop = np.uint64(widths[index])
             for column in range(start, stop):
-                partial += queries[query, column] * entities[entity, column]
-            total += partial
+                part += queries[query, column] * entities[entity, column]
+            total += part
             start = stop
             scale = query_norms[query, index] * entity_norms[entity, index]
             if scale == 0:
@@ -103,7 +77,7 @@ def _pairs(
                 out[pair, index] = min(max(total * scale, np.float32(-1.0)), np.float32(1.0))
 
 
-@_compiled
+@compiled_reordering
 def _engaged(
     queries: Any,
     norms: Any,
@@ -143,7 +117,7 @@ def _engaged(
             out[pair, 1] = np.float32(total / count)
 
 
-@_compiled
+@compiled_reordering
 def _copy(source: Any, source_rows: Any, target: Any, target_rows: Any) -> None:
     for position in range(len(source_rows)):
         read, write = np.uint64(source_rows[position]), np.uint64(target_rows[position])

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from omnifeat.ahead import ahead
-from omnifeat.cosines import thread_count
+from omnifeat.cores import thread_count
 from omnifeat.data.files import TableWriter, as_table, iter_batches, like_input, read_schema
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import entity_sources

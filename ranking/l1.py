@@ -11,12 +11,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.cores import thread_count
 from omnifeat.errors import DataError, SettingError
 from ranking.base import TrainingFeatures
-from ranking.features import FeatureManifest
+from ranking.features import FeatureManifest, select_features
 from ranking.forest import read_forest
 from ranking.groups import check_grades, encode_queries, to_numpy
-from ranking.ranker import LambdaRanker, evaluation_given
+from ranking.held_out import check_evaluation
+from ranking.ranker import LambdaRanker
 
 __all__ = ["TARGETS", "L1Ranker", "grades_of_scores"]
 
@@ -140,7 +142,7 @@ class L1Ranker(LambdaRanker):
         self._check_common_settings(("eval_at", "truncation_level", "keep"))
         if self.target not in TARGETS:
             raise SettingError(f"The 'target' of L1Ranker must be one of {', '.join(TARGETS)}; got {self.target!r}.")
-        has_evaluation = evaluation_given(eval_X, eval_y, eval_query_ids)
+        has_evaluation = check_evaluation(eval_X, eval_y, eval_query_ids)
         training = self._training_features(X)
         costs = self._costs(training.plain)
         grades = self._grades(y, query_ids, len(training.values), "label")
@@ -162,8 +164,6 @@ class L1Ranker(LambdaRanker):
             self.left_out_ = [name for place, name in enumerate(training.plain) if place not in chosen]
             training = _narrowed(training, chosen)
             if eval_X is not None:
-                from ranking.features import select_features
-
                 rest = (*rest[:4], select_features(eval_X, training.plain), *rest[5:])
         return self._fit_grades(training, grades, *rest)
 
@@ -181,7 +181,7 @@ class L1Ranker(LambdaRanker):
         forest = self._forest
         if forest is None:
             return self._boosted(values)
-        return forest.predict(values, self.threads or available_cores())
+        return forest.predict(values, thread_count(self.threads))
 
     @property
     def cost_(self) -> dict[str, float]:
@@ -249,13 +249,6 @@ def check_scores(scores: Any, rows: int, what: str = "score") -> FloatArray:
         row = int(np.flatnonzero(~np.isfinite(found))[0])
         raise DataError(f"The {what} of row {row} is {raw[row]}; give every row a finite number.")
     return found
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _narrowed(training: TrainingFeatures, chosen: Sequence[int]) -> TrainingFeatures:

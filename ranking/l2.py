@@ -10,7 +10,8 @@ from omnifeat.errors import DataError, SettingError
 from ranking.actions import check_action_gains, grades_from_actions, read_actions
 from ranking.base import Rows, TrainingFeatures, held_out_queries, train_booster
 from ranking.groups import check_grades, content_order, encode_queries, to_numpy
-from ranking.ranker import LambdaRanker, evaluation_given
+from ranking.held_out import check_evaluation
+from ranking.ranker import LambdaRanker
 
 __all__ = ["METHODS", "L2Ranker"]
 
@@ -129,7 +130,7 @@ class L2Ranker(LambdaRanker):
         gains = check_action_gains(self.action_gains)
         training = self._training_features(X)
         rows = len(training.values)
-        has_evaluation = evaluation_given(eval_X, eval_y, eval_query_ids)
+        has_evaluation = check_evaluation(eval_X, eval_y, eval_query_ids)
         acted = to_numpy(y).dtype.kind == "O"
         self.actions_: dict[str, int] = {}
         self.actions_left_out_: list[str] = []

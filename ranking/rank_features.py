@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.cosines import thread_count
+from omnifeat.cores import thread_count
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import as_table
 from omnifeat.embedding_table import EmbeddingTable

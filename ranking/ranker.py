@@ -13,8 +13,9 @@ import numpy.typing as npt
 from omnifeat.errors import DataError, SettingError
 from ranking.base import LightGBMModel, Rows, TrainingFeatures, held_out_queries, train_booster
 from ranking.groups import check_grades, check_positions, dense_codes, encode_queries, group_rows, to_numpy
+from ranking.held_out import check_evaluation
 
-__all__ = ["LambdaRanker", "evaluation_given"]
+__all__ = ["LambdaRanker"]
 
 _DEFAULT_GAIN_GRADES = 31  # LightGBM has gains 2^grade - 1 for grades 0 to 30
 
@@ -169,7 +170,7 @@ class LambdaRanker(LightGBMModel):
         self._check_common_settings(("eval_at", "truncation_level"))
         training = self._training_features(X)
         grades = check_grades(y, len(training.values))
-        evaluation = evaluation_given(eval_X, eval_y, eval_query_ids)
+        evaluation = check_evaluation(eval_X, eval_y, eval_query_ids)
         eval_grades = check_grades(eval_y, len(to_numpy(eval_y)), "evaluation label") if evaluation else None
         return self._fit_grades(
             training, grades, self.label_gain, query_ids, positions, split_ids, eval_X, eval_grades, eval_query_ids
@@ -309,14 +310,6 @@ class LambdaRanker(LightGBMModel):
         groups = group_rows(*dense_codes(codes[kept], queries), values, grades)
         self.eval_queries_without_positive_ = int((~positive).sum())
         return Rows(values[groups.order], grades[groups.order], groups.sizes)
-
-
-def evaluation_given(*parts: Any) -> bool:
-    """Whether there is an evaluation set; raises `SettingError` for one of which a part is missing."""
-    given = [part is not None for part in parts]
-    if any(given) and not all(given):
-        raise SettingError("An evaluation set needs eval_X, eval_y and eval_query_ids; give all three or none.")
-    return all(given)
 
 
 def any_differ(codes: npt.NDArray[np.int64], grades: npt.NDArray[np.int64], queries: int) -> bool:

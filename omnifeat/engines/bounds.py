@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from omnifeat.cores import thread_count
 from omnifeat.data.locations import one_line
 from omnifeat.engines.engine import REFUSED, RefusedRowError, Tables, name_in_sql
 from omnifeat.errors import DataError, OutputError, SettingError
@@ -78,7 +79,7 @@ class Bounds:
             raise OutputError(f"No temporary folder can be made: {error}; set TMPDIR to a writable folder.") from error
         config = {
             "memory_limit": f"{self._bytes}B",
-            "threads": str(self.threads or _cores()),
+            "threads": str(thread_count(self.threads)),
             "temp_directory": folder,
             # nothing is fetched from anywhere
             "autoinstall_known_extensions": "false",
@@ -122,8 +123,8 @@ class Bounds:
             )
         if isinstance(error, duckdb.OutOfMemoryException) or "out of memory error" in lower:
             return SettingError(
-                f"A memory limit of {self.memory_limit} with {self.threads or _cores()} threads is too small for these "
-                "tables: raise the limit, or take fewer threads."
+                f"A memory limit of {self.memory_limit} with {thread_count(self.threads)} threads is too small for "
+                "these tables: raise the limit, or take fewer threads."
             )
         if isinstance(error, duckdb.IOException) and _PREFIX in text:
             return OutputError(
@@ -160,7 +161,3 @@ def quoted(path: str | Path, pattern: bool = False) -> str:
     if pattern:
         text = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in text)
     return "'" + text.replace("'", "''") + "'"
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1

@@ -20,7 +20,6 @@ sampled: uniformly, so many pairs of each entity type and action.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 
 from omnifeat.ahead import ahead
+from omnifeat.cores import thread_count
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ENTITY_TABLES, TIMESTAMP
@@ -117,8 +117,7 @@ def make_pairs(
             dataset, out, info, replaced=replaced, renamed={table: "log"}, overwrite=overwrite
         ) as writer:
             # sorted rows come from one thread: they are written on another
-            cores = threads or os.cpu_count() or 1
-            writer.write("engagements", ahead(_pair_batches(store, log, choice), cores))
+            writer.write("engagements", ahead(_pair_batches(store, log, choice), thread_count(threads)))
             writer.write("corpus", _corpus_batches(store, settings.corpus, settings.seed))
             counts.corpus.update(store.run("SELECT entity_type, n FROM corpus_counts ORDER BY entity_type"))
             write_report(writer.folder, dataset.info.name, chosen, settings, counts)

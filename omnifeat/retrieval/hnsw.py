@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.cosines import thread_count
+from omnifeat.cores import thread_count
 from omnifeat.embedding_table import EmbeddingTable, refuse_duplicates, typed_keys
 from omnifeat.errors import DataError, FingerprintError, SettingError
 from omnifeat.keys import KeyIndex, as_strings

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.cosines import thread_count
+from omnifeat.cores import thread_count
 from omnifeat.errors import DataError, SettingError
 from omnifeat.keys import KeyIndex
 from omnifeat.ranks import Excluded

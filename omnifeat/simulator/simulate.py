@@ -1,6 +1,5 @@
 """Make a dataset folder of a simulated world."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
+from omnifeat.cores import thread_count
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import TimeSplit
 from omnifeat.errors import SettingError
@@ -107,8 +107,7 @@ def simulate(
         raise SettingError(f"Unknown scale '{scale}'; choose one of: {', '.join(SCALES)}.")
     if not 0 <= seed < 2**32:
         raise SettingError(f"The seed must be from 0 to {2**32 - 1}, but is {seed}.")
-    if threads is not None and threads < 1:
-        raise SettingError(f"The number of threads must be 1 or more, but is {threads}.")
+    workers = thread_count(threads)
     notes = [
         f"A simulated world of scale '{scale}': invented pins, products, queries and people.",
         "engaged_queries, board_titles, pinsage and itemsage come from before the development part of the split alone.",
@@ -120,7 +119,7 @@ def simulate(
     )  # fmt: skip
     # another number of BLAS threads gives other last digits
     with DatasetWriter(out, info, overwrite=overwrite) as writer, threadpool_limits(limits=1):
-        _write_world(writer, SCALES[scale], seed, threads or _cores(), progress)
+        _write_world(writer, SCALES[scale], seed, workers, progress)
     return SimulationResult(Path(out), writer.counts, notes)
 
 
@@ -132,10 +131,6 @@ def world_split() -> TimeSplit:
         test_from=START + timedelta(days=rates.TEST_FROM_DAY),
         gap_days=rates.GAP_DAYS,
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, progress: Report) -> None:

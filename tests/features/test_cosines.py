@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifeat.cosines import copy_rows, engaged_cosines, inverse_norms, pair_cosines, thread_count
+from omnifeat.cores import thread_count
+from omnifeat.cosines import copy_rows, engaged_cosines, inverse_norms, pair_cosines
 from omnifeat.errors import SettingError
 
 
