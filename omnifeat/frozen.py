@@ -191,6 +191,16 @@ class FrozenEncoder:
             )
 
     @property
+    def model(self) -> OmniModel:
+        """The torch module, in evaluation mode; its weights are not to be changed."""
+        return self._model
+
+    @property
+    def query_tokenizer(self) -> QueryTokenizer:
+        """What makes word pieces of queries."""
+        return self._parts.query_tokenizer
+
+    @property
     def dim(self) -> int:
         """Width of the embeddings."""
         return self.config.dim

@@ -33,6 +33,7 @@ from evaluation.reproduction.trainings import Training
 from evaluation.reproduction.variations import BASE
 from evaluation.reproduction.vectors import Entities, PretrainedSource, StudyVectors, TrainedSource, Vectors
 from omnifeat.data.dataset import Dataset
+from omnifeat.training.pooled_outputs import PooledOutputs
 
 __all__ = ["StudyMeasures"]
 
@@ -48,7 +49,7 @@ class StudyMeasures:
 
     def __init__(
         self, dataset: Dataset, questions: QuestionSet, trainings: Sequence[Training], folder: Path,
-        *, pretrained: PretrainedEncoder | None, seed: int, threads: int | None,
+        *, pretrained: PretrainedEncoder | None, seed: int, threads: int | None, pooled: PooledOutputs | None = None,
     ) -> None:  # fmt: skip
         self._dataset, self._groups, self._folder = dataset, questions.groups, folder
         self._seed, self._threads = seed, threads
@@ -56,7 +57,7 @@ class StudyMeasures:
             name: [training for training in trainings if training.variation.name == name]
             for name in {training.variation.name for training in trainings}
         }
-        self._pretrained = pretrained
+        self._pretrained, self._pooled = pretrained, pooled
         self._entities = Entities(dataset, questions.groups)
         self._digest = questions.digest()
         self._kept: dict[str, StudyVectors] = {}
@@ -119,7 +120,7 @@ class StudyMeasures:
         return found
 
     def _vectors(self, training: Training) -> StudyVectors:
-        return StudyVectors(TrainedSource(training.path, self._threads), self._groups, self._entities)
+        return StudyVectors(TrainedSource(training.path, self._threads, self._pooled), self._groups, self._entities)
 
     def _shown(self, name: str) -> StudyVectors:
         """Of the first seed; kept until the pictures are made."""

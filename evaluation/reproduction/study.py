@@ -47,6 +47,7 @@ from omnifeat.memory import peak_memory
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.config import preset as encoder_preset
 from omnifeat.models.overrides import with_overrides
+from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.settings import TrainSettings, train_preset
 
@@ -198,6 +199,7 @@ def run_study(
     )  # fmt: skip
     rows = (*settings.baselines, *(["pretrained"] if pretrained else []))
     plans = [plan_of(key, rows, [variation.name for variation in variations], config.dim) for key in settings.tables]
+    pooled = PooledOutputs(out / "measures")
     trainings: list[Training] = []
     for variation in variations:
         for seed in settings.seeds:
@@ -206,12 +208,12 @@ def run_study(
                 trainings.append(
                     run_training(
                         dataset, variation, config, replace(base, seed=seed), out / "trainings",
-                        tables=settings.tables, threads=settings.threads, on_step=Steps(advance),
+                        tables=settings.tables, threads=settings.threads, on_step=Steps(advance), pooled=pooled,
                     )
                 )  # fmt: skip
     measures = StudyMeasures(
         dataset, questions, trainings, out / "measures", pretrained=pretrained, seed=settings.bootstrap_seed,
-        threads=settings.threads,
+        threads=settings.threads, pooled=pooled,
     )  # fmt: skip
     ranks = measures.ranks(list(dict.fromkeys(name for plan in plans for name in plan.systems)), shown)
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)

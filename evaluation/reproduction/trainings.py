@@ -17,6 +17,7 @@ from omnifeat.data.files import replace_when_whole
 from omnifeat.errors import SettingError
 from omnifeat.memory import peak_memory
 from omnifeat.models.config import EncoderConfig
+from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.settings import TrainSettings
 from omnifeat.training.trainer import train
 
@@ -45,6 +46,7 @@ def run_training(
     tables: Sequence[str],
     threads: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    pooled: PooledOutputs | None = None,
 ) -> Training:
     """Train a variation with the seed of the settings, or take the encoder that an earlier run of the study left.
 
@@ -61,6 +63,8 @@ def run_training(
         Keys of the study's tables.
     on_step
         Called with the step that is done and the number of all.
+    pooled
+        What all trainings of the study share where the query transformer is not trained.
 
     Raises
     ------
@@ -90,6 +94,7 @@ def run_training(
     result = train(
         dataset, config, settings, out, resume=True, overwrite=(out / "config.json").is_file(), threads=threads,
         on_progress=None if on_step is None else lambda at: on_step(at.step, at.steps),
+        pooled=pooled,
     )  # fmt: skip
     trained = Trained(
         name=variation.name,

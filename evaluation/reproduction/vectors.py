@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from evaluation.baselines import entity_texts
 from evaluation.catalogue import scored_entities
@@ -25,6 +26,9 @@ from evaluation.pretrained import PretrainedEncoder
 from evaluation.reproduction.questions import PairGroup
 from omnifeat.data.dataset import Dataset
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.training.encoding import QueryTable, encode_distinct_queries
+from omnifeat.training.pooled_outputs import PooledOutputs
+from omnifeat.training.threads import thread_limit
 
 __all__ = ["Entities", "PretrainedSource", "StudyVectors", "TrainedSource", "VectorSource", "Vectors"]
 
@@ -89,17 +93,27 @@ class VectorSource(Protocol):
 
 
 class TrainedSource:
-    """A trained model; read when first asked, as a study that goes on may need nothing of it."""
+    """A trained model; read when first asked, as a study that goes on may need nothing of it.
 
-    def __init__(self, path: Path, threads: int | None) -> None:
-        self._path, self._threads = path, threads
+    Where its query transformer was not trained, `pooled` keeps the outputs that all models over it share.
+    """
+
+    def __init__(self, path: Path, threads: int | None, pooled: PooledOutputs | None = None) -> None:
+        self._path, self._threads, self._pooled = path, threads, pooled
 
     @cached_property
     def _encoder(self) -> FrozenEncoder:
         return FrozenEncoder.from_pretrained(self._path, threads=self._threads)
 
     def queries(self, texts: pa.StringArray) -> FloatArray:
-        return self._encoder.encode_queries(texts)
+        encoder = self._encoder
+        if self._pooled is None or encoder.config.query.trainable_layers != 0:
+            return encoder.encode_queries(texts)
+        with thread_limit(self._threads), torch.inference_mode():
+            table = QueryTable.prepare(texts.to_pylist(), encoder.query_tokenizer)
+            table = self._pooled.of(table, encoder.model.query, encoder.device)
+            found = encode_distinct_queries(encoder.model, table, np.arange(len(table)), encoder.device)
+            return found.cpu().numpy()
 
     def entities(self, table: pa.Table, entity_type: str, existing: bool) -> tuple[FloatArray, BoolArray] | None:
         encoder, column = self._encoder, _EMBEDDING_OF[entity_type]

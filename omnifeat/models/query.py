@@ -113,12 +113,18 @@ class QueryEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings `(B, dim)` of unit length of `input_ids` and `attention_mask`, both int64 `(B, L)`."""
+        return self.project(self.pool(input_ids, attention_mask))
+
+    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The transformer's last layer, pooled, `(B, H)`: all that comes before the projection."""
         hidden_BLH: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
-            pooled_BH = hidden_BLH[:, 0]
-        else:
-            mask_BL1 = attention_mask.unsqueeze(-1).to(hidden_BLH.dtype)
-            pooled_BH = (hidden_BLH * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1).clamp(min=1)
+            return hidden_BLH[:, 0]
+        mask_BL1 = attention_mask.unsqueeze(-1).to(hidden_BLH.dtype)
+        return (hidden_BLH * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1).clamp(min=1)
+
+    def project(self, pooled_BH: Tensor) -> Tensor:
+        """Embeddings `(B, dim)` of unit length of what `pool` gives."""
         return nn.functional.normalize(self.projection(pooled_BH), dim=-1)
 
     def backbone_settings(self) -> dict[str, Any]:

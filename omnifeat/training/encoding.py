@@ -4,12 +4,12 @@ Shapes: B rows asked for, L word pieces of the longest query of a group, D width
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnifeat.models.entity_features import EntityTable
 from omnifeat.models.omni import OmniModel
@@ -76,19 +76,17 @@ class QueryTable:
         A transformer without a trained layer gives the same output every time (its dropout is off), so it need run
         once, not once an epoch.
         """
-        captured: list[Tensor] = []
-        handle = encoder.projection.register_forward_pre_hook(
-            lambda _, inputs: captured.append(inputs[0].float().cpu())
-        )
-        try:
-            with torch.no_grad():
-                order = np.argsort(self.lengths(np.arange(len(self))), kind="stable")
-                for start in range(0, len(self), 256):
-                    encoder(*(tensor.to(device) for tensor in self.padded(order[start : start + 256])))
-        finally:
-            handle.remove()
-        pooled = torch.cat(captured)
-        return QueryTable(self.ids, self.offsets, self.padding_id, pooled[torch.from_numpy(np.argsort(order))])
+        with torch.no_grad():
+            order = np.argsort(self.lengths(np.arange(len(self))), kind="stable")
+            pooled = [
+                encoder.pool(*(tensor.to(device) for tensor in self.padded(order[start : start + 256]))).float().cpu()
+                for start in range(0, len(self), 256)
+            ]
+        return self.having_pooled(torch.cat(pooled)[torch.from_numpy(np.argsort(order))])
+
+    def having_pooled(self, pooled: Tensor) -> "QueryTable":
+        """The same queries with pooled outputs that were made before, float32 (n, H)."""
+        return replace(self, pooled=pooled)
 
 
 def encode_distinct_queries(model: OmniModel, table: QueryTable, rows: Rows, device: torch.device) -> Tensor:
@@ -96,8 +94,7 @@ def encode_distinct_queries(model: OmniModel, table: QueryTable, rows: Rows, dev
     distinct, inverse = np.unique(rows, return_inverse=True)
     if table.pooled is not None:
         pooled = table.pooled[torch.from_numpy(distinct)].to(device)
-        vectors = nn.functional.normalize(model.query.projection(pooled), dim=-1)
-        return vectors.index_select(0, torch.from_numpy(inverse).to(device))
+        return model.query.project(pooled).index_select(0, torch.from_numpy(inverse).to(device))
     # Queries of similar length together: a group is padded to its longest only.
     order = np.argsort(table.lengths(distinct), kind="stable")
     size = max(_LEAST_GROUP, -(-len(order) // 4))

@@ -23,9 +23,11 @@ from omnifeat.training.checkpoint import latest_checkpoint, load_checkpoint, rem
 from omnifeat.training.correction import Corrections
 from omnifeat.training.curves import TrainingLog, draw_training_curve, write_training_log
 from omnifeat.training.development import DevelopmentSet, prepare_development_set
+from omnifeat.training.encoding import QueryTable
 from omnifeat.training.events import Events
 from omnifeat.training.objective import Objective
 from omnifeat.training.optimizers import learning_rate_factor, make_optimizer, set_learning_rate
+from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import TrainingData, prepare_training_data
 from omnifeat.training.settings import TrainSettings
 from omnifeat.training.tasks import shuffled
@@ -92,6 +94,7 @@ class TrainingRun:
         settings: TrainSettings,
         run_folder: Path,
         accelerator: Accelerator,
+        pooled: PooledOutputs | None = None,
     ) -> None:
         self.settings, self.run_folder, self.accelerator = settings, run_folder, accelerator
         self.device: torch.device = accelerator.device
@@ -112,7 +115,7 @@ class TrainingRun:
         ).to(self.device)
         self.development = self._development()
         if not any(parameter.requires_grad for parameter in self.model.query.backbone.parameters()):
-            self._pool_queries()
+            self._pool_queries(pooled)
         self.sampler = BatchSampler(
             self.data.pair_sets,
             {pairs.entity_type: self.data.catalogue.size(pairs.entity_type) for pairs in self.data.pair_sets},
@@ -166,12 +169,13 @@ class TrainingRun:
             seed=self.settings.seed,
         )
 
-    def _pool_queries(self) -> None:
+    def _pool_queries(self, kept: PooledOutputs | None) -> None:
         """Run a transformer that isn't trained once over all queries instead of in every step."""
         self.model.eval()
-        self.data = replace(self.data, queries=self.data.queries.with_pooled(self.model.query, self.device))
+        pool = QueryTable.with_pooled if kept is None else kept.of
+        self.data = replace(self.data, queries=pool(self.data.queries, self.model.query, self.device))
         if self.development is not None:
-            pooled = self.development.queries.with_pooled(self.model.query, self.device)
+            pooled = pool(self.development.queries, self.model.query, self.device)
             self.development = replace(self.development, queries=pooled)
 
     @property

@@ -19,6 +19,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.errors import OutputError
 from omnifeat.models.config import EncoderConfig
 from omnifeat.training.checkpoint import latest_checkpoint, remove_checkpoints
+from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.run import Progress, TrainingRun, TrainResult
 from omnifeat.training.settings import TrainSettings
 from omnifeat.training.threads import thread_limit
@@ -40,6 +41,7 @@ def train(
     overwrite: bool = False,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    pooled: PooledOutputs | None = None,
 ) -> TrainResult:
     """Train an encoder and freeze it.
 
@@ -60,6 +62,8 @@ def train(
         Threads of torch and numba; as many as torch uses now if None.
     on_progress
         Called after each step, in the first process alone.
+    pooled
+        Where the outputs of a query transformer that is not trained are kept for other trainings on the same queries.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def train(
     _check_target(out, run_folder, resume=resume, overwrite=overwrite)
     devices = range(torch.cuda.device_count())  # the caller's random numbers are left as they were
     with thread_limit(threads), torch.random.fork_rng(devices=devices), _accelerator(settings) as accelerator:
-        run = TrainingRun(dataset, config, settings, run_folder, accelerator)
+        run = TrainingRun(dataset, config, settings, run_folder, accelerator, pooled)
         if resume:
             run.restore()
         elif accelerator.is_main_process:

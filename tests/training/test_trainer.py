@@ -12,9 +12,12 @@ from omnifeat.data.dataset import Dataset, DatasetWriter
 from omnifeat.errors import OutputError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.models.config import EncoderConfig, preset
+from omnifeat.models.omni import build_model
+from omnifeat.models.query import QueryEncoder
 from omnifeat.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from omnifeat.training.encoding import QueryTable, encode_distinct_entities, encode_distinct_queries
 from omnifeat.training.optimizers import learning_rate_factor, make_optimizer
+from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.run import Progress
 from omnifeat.training.settings import TrainSettings, train_preset
@@ -292,8 +295,6 @@ def test_query_batches_equal_the_tokenizer(world: Dataset) -> None:
 def test_distinct_rows_are_encoded_once_and_stand_where_they_were_asked_for(
     world: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omnifeat.models.omni import build_model
-
     data = prepare_training_data(world, preset("tiny"))
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
     rows = np.array([4, 0, 4, 7, 0])
@@ -333,8 +334,6 @@ def test_a_pair_does_not_see_its_own_query_among_the_engaged_ones(world: Dataset
 
 
 def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(pins: Dataset, tmp_path: Path) -> None:
-    from omnifeat.models.omni import build_model
-
     config = with_query(trainable_layers=0)
     data = prepare_training_data(pins, config)
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
@@ -352,6 +351,34 @@ def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(pins: Dataset
     assert not torch.equal(start.query.projection.weight, result.model.query.projection.weight)
 
 
+def test_trainings_share_the_outputs_of_a_frozen_transformer(
+    pins: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, kept = with_query(trainable_layers=0), PooledOutputs(tmp_path / "kept")
+    alone = train(pins, config, tiny(steps=3), tmp_path / "alone")
+    runs: list[int] = []
+    pool = QueryEncoder.pool
+    monkeypatch.setattr(QueryEncoder, "pool", lambda *given: runs.append(len(given[1])) or pool(*given))
+    first = train(pins, config, tiny(steps=3), tmp_path / "first", pooled=kept)
+    assert runs
+    assert first.fingerprint == alone.fingerprint
+    runs.clear()
+    second = train(pins, config, tiny(steps=3), tmp_path / "second", pooled=kept)
+    assert second.fingerprint == alone.fingerprint
+    assert not runs
+    # other weights, or other queries, are never taken for the same
+    data = prepare_training_data(pins, config)
+    model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size, seed=0)
+    kept.of(data.queries, model.query, CPU)
+    assert not runs
+    kept.of(QueryTable.prepare(["red shoes"], data.query_tokenizer), model.query, CPU)
+    assert runs == [1]
+    with torch.no_grad():
+        next(model.query.backbone.parameters()).add_(1)
+    kept.of(data.queries, model.query, CPU)
+    assert sum(runs) == 1 + len(data.queries)
+
+
 def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
     factors = [learning_rate_factor(step, 100, 10) for step in range(101)]
     assert factors[0] == pytest.approx(0.1)
@@ -365,8 +392,6 @@ def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
 
 
 def test_a_pretrained_transformer_has_its_own_rate_and_gains_do_not_decay(world: Dataset) -> None:
-    from omnifeat.models.omni import build_model
-
     data = prepare_training_data(world, preset("tiny"))
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size)
     settings = tiny(learning_rate=1e-3, query_learning_rate=1e-5)

@@ -20,6 +20,8 @@ from evaluation.reproduction.variations import BASE, VARIATIONS
 from evaluation.reproduction.vectors import Entities, StudyVectors, TrainedSource
 from omnifeat.data.dataset import Dataset
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.models.query import QueryEncoder
+from omnifeat.training.pooled_outputs import PooledOutputs
 
 KINDS = ("encode_queries", "encode_entities", "encode_compatibility")
 
@@ -70,6 +72,21 @@ def test_vectors_of_a_group_are_those_that_it_would_encode_alone(
         alone, present = encoder.encode_compatibility(table, column, group.entity_type)
         assert np.allclose(existing.entities, alone, atol=1e-5)
         assert np.array_equal(existing.present, present)
+
+
+def test_queries_of_a_frozen_transformer_come_from_its_kept_outputs(
+    pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = StudySettings(preset="tiny", steps=2, batch_size=32, threads=1, model=("query.trainable_layers=0",))
+    training = run_training(
+        pairs, VARIATIONS[BASE], study_encoder(settings), study_training(settings), tmp_path, tables=(), threads=1
+    )
+    texts = pa.array(["red shoes", "a", "green lamp for the garden"])
+    alone = TrainedSource(training.path, 1).queries(texts)
+    kept = PooledOutputs(tmp_path / "kept")
+    assert np.allclose(TrainedSource(training.path, 1, kept).queries(texts), alone, atol=1e-5)
+    monkeypatch.setattr(QueryEncoder, "pool", None)  # not to be called again
+    assert np.allclose(TrainedSource(training.path, 1, kept).queries(texts), alone, atol=1e-5)
 
 
 def test_each_encoder_encodes_once_and_two_are_held_at_most(
