@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -52,7 +51,7 @@ def _digest(table: QueryTable, encoder: QueryEncoder) -> str:
     digest = hashlib.sha256(encoder.pooling.encode())
     for name, weight in sorted(encoder.backbone.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(np.ascontiguousarray(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy()))
+        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     for array in (table.offsets, table.ids):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()[:24]
