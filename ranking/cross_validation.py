@@ -13,6 +13,7 @@ from omnifeat.errors import SettingError
 from ranking.features import select_features
 from ranking.groups import check_grades, encode_queries
 from ranking.ranker import LambdaRanker
+from ranking.relevance import RelevanceModel
 
 __all__ = ["CrossValidation", "cross_validate", "query_folds"]
 
@@ -61,7 +62,7 @@ def cross_validate(
     *,
     folds: int = 5,
     seeds: Sequence[int] = (0,),
-    ranker: LambdaRanker | None = None,
+    ranker: LambdaRanker | RelevanceModel | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> CrossValidation:
     """Score each row by a ranker trained on the other folds, once per feature set, all in the same folds.
@@ -77,8 +78,9 @@ def cross_validate(
         As in `LambdaRanker.fit`.
     feature_sets : mapping of name to columns
         What to compare.
-    ranker : LambdaRanker or None
-        Settings to train with; it stays as it is. Of its `monotonic_cst`, a feature set takes the features that it has.
+    ranker : LambdaRanker, RelevanceModel or None
+        Settings to train with, those of a `LambdaRanker` if None; it stays as it is. Of its `monotonic_cst`, a feature
+        set takes the features that it has.
     advance : function of a count, or None
         Called with 1 after each ranker of folds x seeds x feature sets.
 

@@ -1,7 +1,7 @@
 """`omnifeat rank cross-validate`: sets of features compared by rankers that never saw the query."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,6 +36,10 @@ def main(
             "--feature-set", help="NAME=COLUMN,COLUMN,... with * in columns; repeat. The first is the reference."
         ),
     ],
+    stage: Annotated[
+        Literal["relevance"] | None,
+        typer.Option("--stage", help="relevance for the model of grades; the plain ranker if not given."),
+    ] = None,
     label: LabelOption = "grade",
     query_column: QueryOption = "query",
     id_column: Annotated[str, typer.Option("--id-column", help="Column of the entity's id.")] = "entity_id",
@@ -68,13 +72,14 @@ def main(
     from ranking.features import expand_feature_sets
     from ranking.pictures import save_importances
     from ranking.ranker import LambdaRanker
+    from ranking.relevance import RelevanceModel
 
     check_free(output, overwrite)
     rows = read_table(table)
     with named_table(table):
         require_columns(rows, label, query_column, id_column)
         sets = expand_feature_sets(feature_set, rows.column_names)
-        ranker = LambdaRanker(
+        ranker = (RelevanceModel if stage == "relevance" else LambdaRanker)(
             n_estimators=trees,
             learning_rate=learning_rate,
             num_leaves=leaves,
@@ -109,6 +114,7 @@ def main(
     names = list(sets)
     summary: dict[str, Any] = {
         "table": table,
+        "stage": stage,
         "rows": rows.num_rows,
         "queries": figures[0].values.shape[0],
         "queries_without_positive": figures[0].queries_without_positive,
@@ -138,7 +144,7 @@ def main(
             folder / "ndcg.png",
             names,
             [BarPanel("all queries", tuple(intervals))],
-            title=f"NDCG@10 of rankers by feature set, {folds}-fold by query",
+            title=f"NDCG@10 of {'relevance models' if stage else 'rankers'} by feature set, {folds}-fold by query",
             label="NDCG@10, percent, with 95% bootstrap intervals",
             highlight=names[-1],
         )

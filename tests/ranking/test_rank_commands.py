@@ -141,6 +141,23 @@ def test_cross_validate_compares_feature_sets(folder: Path) -> None:
     assert json.loads(again.stdout)["feature_sets"] == result["feature_sets"]
 
 
+def test_relevance_models_are_cross_validated_too(folder: Path) -> None:
+    done = omnifeat(
+        "rank", "cross-validate", folder / "pairs.parquet", "-o", folder / "relevance", "--stage", "relevance",
+        "--feature-set", "noise=noise", "--feature-set", "both=noise,go*", "--trees", 10, "--folds", 3,
+        "--resamples", 200, "--threads", 1, "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["stage"] == "relevance"
+    assert result["feature_sets"]["both"]["difference"]["low"] > 0
+    scores = pq.read_table(folder / "relevance" / "out_of_fold.parquet")
+    grades = scores["grade"].to_numpy()
+    expected = scores["score_both"].to_numpy()
+    assert grades.min() <= expected.min()  # expected grades, not scores of any scale
+    assert expected.max() <= grades.max()
+
+
 def test_features_are_added_in_the_order_of_the_pairs(folder: Path) -> None:
     out = folder / "with.parquet"
     done = omnifeat("rank", "features", folder / "pairs.parquet", "--entities", folder / "entities.parquet", "-o", out)
