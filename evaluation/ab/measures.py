@@ -6,7 +6,7 @@ replacement, and every arm is measured on the same draws, so that differences an
 Shapes: B sessions, P places, Q queries of the world, M arms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,17 @@ from evaluation.ratios import Ratios
 from omnifeat.data.schema import ACTIONS
 from omnifeat.simulator.behaviour import ABSENT, Behaviour, Sessions
 
-__all__ = ["Compared", "Totals", "ad_totals", "compare", "organic_totals"]
+__all__ = [
+    "Compared",
+    "NullTests",
+    "Totals",
+    "ad_totals",
+    "compare",
+    "fulfilment_totals",
+    "gctr_totals",
+    "null_tests",
+    "organic_totals",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -45,6 +55,47 @@ class Compared:
     gain: Interval
 
 
+@dataclass(frozen=True)
+class NullTests:
+    """A/A tests of the control with itself: the difference that each found, where none is to be found."""
+
+    differences: tuple[Interval, ...]
+
+    @property
+    def excluding_zero(self) -> int:
+        """Tests that took luck for a difference; of many, as large a share as the level leaves outside."""
+        return sum(one.excludes_zero for one in self.differences)
+
+
+def fulfilment_totals(people: Behaviour, sessions: Sessions, pages: Pages, *, mood: int = 0) -> Totals:
+    """Fulfilled searches over searches."""
+    done = people.react(sessions, pages.kinds, pages.rows, mood=mood)
+    return Totals(
+        *(_by_query(sessions, one, len(people.queries)) for one in (_any(done, _FULFILLING), _ones(sessions)))
+    )
+
+
+def gctr_totals(people: Behaviour, sessions: Sessions, pages: Pages, places: Sequence[int], *, mood: int = 0) -> Totals:
+    """Shown ads with a good click over shown ads; `places` are where the columns of the pages stand, from 1."""
+    done = people.react(sessions, pages.kinds, pages.rows, places=np.asarray(places, np.int64) - 1, mood=mood)
+    clicks, shown = _is(done, _QUALITY).sum(axis=1), (pages.kinds >= 0).sum(axis=1)
+    return Totals(*(_by_query(sessions, one, len(people.queries)) for one in (clicks, shown)))
+
+
+def null_tests(totals: Callable[[int], Totals], tests: int, *, resamples: int, level: float, seed: int) -> NullTests:
+    """Hold a figure of the control against itself in `tests` pairs of moods, each mood in one pair.
+
+    Parameters
+    ----------
+    totals
+        The figure in a mood, moods counted from 0.
+    """
+    moods = [totals(mood) for mood in range(2 * tests)]
+    sums, counts = (np.column_stack([getattr(one, name) for one in moods]) for name in ("sums", "counts"))
+    ratios = Ratios.make(sums, counts, resamples=resamples, level=level, seed=seed)
+    return NullTests(tuple(ratios.combined(lambda figures: figures[..., 1::2] - figures[..., ::2]).intervals()))
+
+
 def organic_totals(
     people: Behaviour, sessions: Sessions, pages: Pages, graded: FloatArray, *, mood: int = 0
 ) -> dict[str, Totals]:
@@ -63,7 +114,7 @@ def organic_totals(
     done = people.react(sessions, pages.kinds, pages.rows, mood=mood)
     chances = people.chances(sessions, pages.kinds, pages.rows)[..., _FULFILLING].sum(axis=-1)
     queries = len(people.queries)
-    searches = _by_query(sessions, np.ones(len(sessions)), queries)
+    searches = _by_query(sessions, _ones(sessions), queries)
     known = ~np.isnan(graded)
     return {
         "fulfilment": Totals(_by_query(sessions, _any(done, _FULFILLING), queries), searches),
@@ -94,7 +145,7 @@ def ad_totals(
     queries = len(people.queries)
     shown = _by_query(sessions, (pages.kinds >= 0).sum(axis=1), queries)
     clicks = _by_query(sessions, (_is(done, _QUALITY)).sum(axis=1), queries)
-    searches = _by_query(sessions, np.ones(len(sessions)), queries)
+    searches = _by_query(sessions, _ones(sessions), queries)
     return {
         "gctr": Totals(clicks, shown),
         "relevance": Totals(_by_query(sessions, np.nan_to_num(grades).sum(axis=1), queries), shown),
@@ -127,6 +178,10 @@ def compare(
 def _relative(values: FloatArray, column: int) -> FloatArray:
     control = np.broadcast_to(values[..., [column]], values.shape)
     return np.divide(values - control, control, out=np.full(values.shape, np.nan), where=control > 0)
+
+
+def _ones(sessions: Sessions) -> FloatArray:
+    return np.ones(len(sessions))
 
 
 def _is(done: npt.NDArray[np.int8], counting: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

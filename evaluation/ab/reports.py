@@ -65,6 +65,11 @@ def ab_json(result: AbResult, settings: AbSettings, context: Mapping[str, str]) 
             }
             for arm, figures in result.arms.items()
         },
+        "null_tests": {
+            "tests": len(result.nulls.differences),
+            "excluding_zero": result.nulls.excluding_zero,
+            "differences": [json_interval(one) for one in result.nulls.differences],
+        },
         "interleaved": {
             arm: {
                 "wins": json_interval(one.wins),
@@ -184,7 +189,19 @@ def _null_text(result: AbResult, settings: AbSettings) -> str:
     return (
         f"A/A: the control run anew with the same random numbers {told} ({same.difference.value * 100:+.2f} points). "
         "The control with other numbers of the same searches differs by "
-        f"{difference_cell(other.difference, 2)} points, which {covers}."
+        f"{difference_cell(other.difference, 2)} points, which {covers}.{_nulls_text(result, settings)}"
+    )
+
+
+def _nulls_text(result: AbResult, settings: AbSettings) -> str:
+    tests = len(result.nulls.differences)
+    if not tests or not settings.resamples:
+        return ""
+    widest = max(abs(one.value) for one in result.nulls.differences)
+    return (
+        f" Of {tests} more A/A tests, each with other numbers on both sides, {result.nulls.excluding_zero} leave zero "
+        f"out; intervals of {settings.level:.0%} let {tests * (1 - settings.level):.1f} of them do so by luck. The "
+        f"largest difference among them is {widest * 100:.2f} points."
     )
 
 

@@ -82,6 +82,8 @@ class AbSettings:
         Expected grade below which an ad is not shown.
     index
         `exact`, or `hnsw` for the graph that the paper retrieves from.
+    null_tests
+        A/A tests with other random numbers, of which a few leave zero out by luck.
     resamples, level
         Of the bootstrap over queries.
     seed
@@ -111,6 +113,7 @@ class AbSettings:
     ad_places: tuple[int, ...] = (2, 5, 8, 11)
     ad_least_grade: float = 1.5
     index: str = "exact"
+    null_tests: int = 40
     resamples: int = 1000
     level: float = 0.95
     seed: int = 0
@@ -131,6 +134,8 @@ class AbSettings:
         for name in ("sessions", "page", "graded", "retrieved_pins", "retrieved_products", "l1_keep", "l1_queries"):
             if getattr(self, name) < 1:
                 raise SettingError(f"the {name} of an A/B test must be 1 or more, got {getattr(self, name)}")
+        if self.null_tests < 0:
+            raise SettingError(f"the null_tests of an A/B test must be 0 or more, got {self.null_tests}")
         if not 0 < self.ad_share <= 1:
             raise SettingError(f"the share of advertised products must be above 0 and at most 1, got {self.ad_share}")
         if not self.ad_places or min(self.ad_places) < 1 or len(set(self.ad_places)) < len(self.ad_places):

@@ -9,7 +9,17 @@ import numpy.typing as npt
 from evaluation.ab.arms import CONTROL, ads_arms, advertised, organic_arms
 from evaluation.ab.embeddings import Embeddings
 from evaluation.ab.grading import first_of_type, grade_lists, mean_grades
-from evaluation.ab.measures import Compared, Totals, ad_totals, compare, organic_totals
+from evaluation.ab.measures import (
+    Compared,
+    NullTests,
+    Totals,
+    ad_totals,
+    compare,
+    fulfilment_totals,
+    gctr_totals,
+    null_tests,
+    organic_totals,
+)
 from evaluation.ab.pages import Pages, WorldRows, first_there
 from evaluation.ab.second_opinions import Counterfactual, Interleaved, interleaved, off_policy
 from evaluation.ab.settings import AbSettings
@@ -39,6 +49,8 @@ class AbResult:
     arms
         Arm -> figure -> value, difference and gain beside the control. Two of them are A/A: the control run anew with
         the same numbers, and with others.
+    nulls
+        More A/A tests of the control with other numbers on either side, in the first figure of the table.
     interleaved
         Arm -> how it does against the control on one page; for organic arms.
     exponent, requests, counterfactual
@@ -52,6 +64,7 @@ class AbResult:
     """
 
     arms: Mapping[str, Mapping[str, Compared]]
+    nulls: NullTests
     interleaved: Mapping[str, Interleaved] = field(default_factory=dict)
     exponent: float | None = None
     requests: int = 0
@@ -116,6 +129,7 @@ def run_ab(
         arms = _Arms(people, sessions, world_rows, catalogue, judge, settings, queries, asked, place)
         progress("looking at what people do")
         totals = arms.organic(found) if organic else arms.ads(found)
+        nulls = arms.nulls(found[CONTROL])
         compared = compare(totals, CONTROL, resamples=settings.resamples, level=settings.level, seed=settings.seed)
         beside: dict[str, Interleaved] = {}
         exponent, requests, counterfactual = None, 0, dict[str, Counterfactual]()
@@ -131,6 +145,7 @@ def run_ab(
         often = int(np.bincount(place).argmax())
         return AbResult(
             arms=compared,
+            nulls=nulls,
             interleaved=beside,
             exponent=exponent,
             requests=requests,
@@ -192,6 +207,19 @@ class _Arms:
             if name == AA_SAME:
                 totals[AA_MOOD] = ad_totals(self.people, self.sessions, pages, places, graded, mood=1)
         return totals
+
+    def nulls(self, control: SearchResults) -> NullTests:
+        """A/A tests with moods that no arm is measured in."""
+        settings, pages = self.settings, self.lists(control)
+
+        def totals(mood: int) -> Totals:
+            if settings.kind == "organic":
+                return fulfilment_totals(self.people, self.sessions, pages, mood=mood + 2)
+            return gctr_totals(self.people, self.sessions, pages, settings.ad_places, mood=mood + 2)
+
+        return null_tests(
+            totals, settings.null_tests, resamples=settings.resamples, level=settings.level, seed=settings.seed
+        )
 
     def _shown_grades(
         self, pages: Pages, rows_UL: IntArray, grades_UL: npt.NDArray[np.float64]

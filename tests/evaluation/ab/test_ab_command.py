@@ -44,6 +44,10 @@ def test_organic(run, world: Path, tmp_path: Path) -> None:
         assert figure["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     other = arms["A/A, other numbers"]["fulfilment"]["difference"]
     assert other["low"] <= 0 <= other["high"]
+    nulls = written["null_tests"]
+    assert nulls["tests"] == len(nulls["differences"]) == 40
+    assert nulls["excluding_zero"] <= 8  # two are expected
+    assert len({one["value"] for one in nulls["differences"]}) > 15  # numbers of their own, in steps of a search of 300
     # what encodes words finds what means the same more often than what hardly reads them
     assert arms["retrieval"]["expected_fulfilment"]["difference"]["value"] > 0
     assert arms["all"]["relevance"]["difference"]["value"] > 0

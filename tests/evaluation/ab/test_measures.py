@@ -7,7 +7,15 @@ import pyarrow as pa
 import pytest
 
 from evaluation.ab.grading import first_of_type, grade_lists, mean_grades
-from evaluation.ab.measures import Totals, ad_totals, compare, organic_totals
+from evaluation.ab.measures import (
+    Totals,
+    ad_totals,
+    compare,
+    fulfilment_totals,
+    gctr_totals,
+    null_tests,
+    organic_totals,
+)
 from evaluation.ab.pages import Pages, WorldRows, first_there
 from evaluation.ab.settings import AbSettings
 from evaluation.judges import PanelJudge
@@ -95,6 +103,40 @@ def test_ad_figures_by_hand() -> None:
     assert found["relevance"].sums.tolist() == [1.5, 0, 0.25]
     assert found["expected_gctr"].sums.tolist() == pytest.approx([0.2, 0, 0.2])
     assert found["shown"].counts.tolist() == [1, 0, 1]
+
+
+def test_null_tests_pair_moods_by_hand() -> None:
+    # one query of ten searches; moods in pairs: 1 and 3, 5 and 5, 8 and 2 fulfilled
+    fulfilled = [1.0, 3.0, 5.0, 5.0, 8.0, 2.0]
+    found = null_tests(
+        lambda mood: Totals(np.array([fulfilled[mood]]), np.array([10.0])), 3, resamples=20, level=0.95, seed=0
+    )
+    assert [one.value for one in found.differences] == pytest.approx([0.2, 0.0, -0.6])
+    assert found.excluding_zero == 2  # of one query there is one resample
+
+
+def test_null_tests_leave_zero_out_as_often_as_the_level_says() -> None:
+    searches = np.random.default_rng(1).integers(1, 6, 400).astype(float)
+
+    def totals(mood: int) -> Totals:
+        return Totals(np.random.default_rng([7, mood]).binomial(searches.astype(int), 0.6).astype(float), searches)
+
+    found = null_tests(totals, 400, resamples=400, level=0.9, seed=0)
+    assert 20 <= found.excluding_zero <= 60  # 40 are expected, give or take 6
+
+
+def test_figures_of_one_mood_are_those_of_the_table() -> None:
+    click, save, long_click = action("click"), action("save"), action("long_click")
+    done = np.array([[click, -1], [save, click], [-1, -1], [-1, long_click]], np.int8)
+    people = Scripted(done, np.zeros((4, 2, len(ACTIONS))))
+    pages = Pages(np.array([[1, 1], [1, 1], [-1, 1], [1, 1]], np.int8), np.zeros((4, 2), np.int64))
+    searches, grades = sessions(0, 0, 1, 2), np.zeros((4, 2))
+    organic = organic_totals(people, searches, pages, np.zeros(3))["fulfilment"]  # type: ignore[arg-type]
+    ads = ad_totals(people, searches, pages, (2, 5), grades)["gctr"]  # type: ignore[arg-type]
+    alone = fulfilment_totals(people, searches, pages), gctr_totals(people, searches, pages, (2, 5))  # type: ignore[arg-type]
+    for one, other in zip((organic, ads), alone, strict=True):
+        assert one.sums.tolist() == other.sums.tolist()
+        assert one.counts.tolist() == other.counts.tolist()
 
 
 def test_pages_hold_what_exists_at_the_moment(world: Path) -> None:
