@@ -32,6 +32,7 @@ from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.corpus_sizes import corpus_size_table
 from evaluation.reproduction.figures import Bootstrap, Measured
 from evaluation.reproduction.humans import human_relevance, judge_of
+from evaluation.reproduction.interests import interest_section, read_comparison
 from evaluation.reproduction.measures import StudyMeasures
 from evaluation.reproduction.progress import Progress, Steps, silent
 from evaluation.reproduction.questions import QuestionSet, questions_of
@@ -100,6 +101,8 @@ class StudySettings:
     world
         Folder of the simulated world whose raters judge what is retrieved (section 5.1); None for the dataset's own
         judgments.
+    interests
+        Folder that `omnifeat classify compare` wrote with the base's encoder, for section 5.4; None leaves it out.
     """
 
     tables: tuple[str, ...] = ("2", "3", "4", "5", "6")
@@ -119,6 +122,7 @@ class StudySettings:
     by: str | None = None
     groups: tuple[str, ...] | None = None
     world: Path | None = None
+    interests: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.tables:
@@ -187,6 +191,7 @@ def run_study(
     shown = progress or silent
     config = study_encoder(settings)
     base = study_training(settings)
+    comparison = None if settings.interests is None else read_comparison(settings.interests)
     judge = judge_of(dataset, settings.world, settings.bootstrap_seed)
     refuse_leaks(dataset, shown)
     questions = questions_of(
@@ -211,6 +216,10 @@ def run_study(
                         tables=settings.tables, threads=settings.threads, on_step=Steps(advance), pooled=pooled,
                     )
                 )  # fmt: skip
+    of_base = [training for training in trainings if training.variation.name == BASE]
+    sections = (
+        [] if comparison is None else [interest_section(comparison, {one.trained.fingerprint for one in of_base})]
+    )
     measures = StudyMeasures(
         dataset, questions, trainings, out / "measures", pretrained=pretrained, seed=settings.bootstrap_seed,
         threads=settings.threads, pooled=pooled,
@@ -227,11 +236,12 @@ def run_study(
     with shown("pictures", None):
         histograms, curves, queries = measures.pictures(bootstrap)
     with shown("human relevance", None):
-        base_training = next((training for training in trainings if training.variation.name == BASE), None)
-        humans = base_training and judge and human_relevance(
-            dataset, base_training, judge, resamples=settings.resamples, level=settings.level,
-            seed=settings.bootstrap_seed, threads=settings.threads,
-        )  # fmt: skip
+        if of_base and judge:
+            humans = human_relevance(
+                dataset, of_base[0], judge, resamples=settings.resamples, level=settings.level,
+                seed=settings.bootstrap_seed, threads=settings.threads,
+            )  # fmt: skip
+            sections.insert(0, humans)
     trained = [training.trained for training in trainings]
     results = StudyResults(
         title=f"The paper's tables on {dataset.info.name}",
@@ -248,7 +258,7 @@ def run_study(
         histograms=histograms,
         corpus_curves=curves,
         gallery=queries,
-        sections=[humans] if humans else [],
+        sections=sections,
         machine=machine(settings.threads),
         seconds=round(sum(training.seconds for training in trained) + measures.seconds, 1),
         peak_memory=peak_memory(),

@@ -52,6 +52,10 @@ def main(
         Path | None,
         typer.Option(help="Simulated world whose raters judge what is retrieved; the dataset's judgments."),
     ] = None,
+    interests: Annotated[
+        Path | None,
+        typer.Option(help="What `omnifeat classify compare` wrote with the study's encoder, for section 5.4."),
+    ] = None,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Check training and evaluation themselves, on shuffled pairs; no tables.")
     ] = False,
@@ -76,7 +80,7 @@ def main(
         learning_rate=learning_rate, model=model, by=by, groups=_listed(groups) if groups else None,
         seeds=all_seeds, corpus_size=corpus,
         baselines=_listed(baselines), resamples=bootstrap, level=level, bootstrap_seed=seed, threads=threads,
-        world=world,
+        world=world, interests=interests,
     )  # fmt: skip
     dataset = Dataset.open(data)
     start_folder(out, overwrite)
