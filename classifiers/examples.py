@@ -1,5 +1,6 @@
 """Queries with their interests out of a dataset folder, and how often predictions meet them."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import SPLITS, HashSplit, split_rows
 from omnifeat.errors import DataError, SettingError
 
-__all__ = ["InterestExamples", "at_level", "commonest_interests", "interest_examples", "level_hits"]
+__all__ = ["InterestExamples", "at_level", "commonest_interests", "interest_examples", "level_hits", "with_names"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,12 @@ class InterestExamples:
         return np.array(places, dtype=np.int64), [path for paths in self.paths for path in paths], np.array(weights)
 
 
-def interest_examples(dataset: Dataset, part: str | None) -> InterestExamples:
+def interest_examples(dataset: Dataset, part: str | None, *, names: bool = False) -> InterestExamples:
     """Queries of one part of the dataset ("train", "development", "test"; None for all) with their interests.
 
     The part follows the dataset's own split where that is a hash of the query, and else a hash split of the same
-    shares with no salt, so that a query's part is the same in each call.
+    shares with no salt, so that a query's part is the same in each call. With `names` the interests' names are among
+    the queries, see `with_names`; for queries to learn from alone.
 
     Raises
     ------
@@ -61,7 +63,31 @@ def interest_examples(dataset: Dataset, part: str | None) -> InterestExamples:
     if table.num_rows == 0:
         where = f"part {part!r} of " if part is not None else ""
         raise DataError(f"No row of {where}table query_interests in {dataset.path} is left; choose another part.")
-    return _gathered(table, taxonomy)
+    examples = _gathered(table, taxonomy)
+    return with_names(examples, taxonomy) if names else examples
+
+
+def with_names(examples: InterestExamples, taxonomy: Taxonomy) -> InterestExamples:
+    """Training queries, and the name of each interest that their paths end in as one more query of it.
+
+    A name says what is meant: where an interest has few queries, one that was written with care is worth several. Names
+    are in lower case, as people type. A name that several of these interests have is put behind as many of those above
+    it as tell them apart, and one that stands among the queries already is left out.
+    """
+    ends = sorted({path for paths in examples.paths for path in paths})
+    told = dict.fromkeys(ends, 1)
+    while True:
+        texts = {path: " ".join(taxonomy.names[one] for one in path[-depth:]).lower() for path, depth in told.items()}
+        counts = Counter(texts.values())
+        unclear = [path for path in ends if counts[texts[path]] > 1 and told[path] < len(path)]
+        if not unclear:
+            break
+        for path in unclear:
+            told[path] += 1
+    known = set(examples.queries)
+    new = {texts[path]: (path,) for path in ends if texts[path] not in known and counts[texts[path]] == 1}
+    rows = sorted([*zip(examples.queries, examples.paths, strict=True), *new.items()])
+    return InterestExamples(tuple(query for query, _ in rows), tuple(paths for _, paths in rows))
 
 
 def _gathered(table: pa.Table, taxonomy: Taxonomy) -> InterestExamples:

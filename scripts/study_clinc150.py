@@ -1,13 +1,14 @@
 """CLINC150, domains and intents: FastText, and the interest classifier over a MiniLM, frozen and fine-tuned.
 
     python scripts/study_clinc150.py CLINC_DIR ENCODER_DIR OUT_DIR [--examples full,10] [--encoders frozen,fine-tuned]
+        [--names]
 
 CLINC_DIR holds `data_full.json` and `domains.json` of `clinc/oos-eval`; ENCODER_DIR is a Transformers folder of a
 sentence encoder that pools by the mean, such as all-MiniLM-L6-v2. The publisher's parts are used: train to learn from,
 val to choose by, test to measure on, queries in scope only. With ten examples an intent, those are drawn by the seed
-and FastText and the strength of regularisation still choose on all of val, as the classifier does not need to. Writes
-a report of each comparison, and `study.json` with accuracies. What is there already is kept, so that it can be taken
-up again.
+and FastText and the strength of regularisation still choose on all of val, as the classifier does not need to. With
+`--names` all learn from the intents' names too, each as one more query. Writes a report of each comparison, and
+`study.json` with accuracies. What is there already is kept, so that it can be taken up again.
 """
 
 import argparse
@@ -23,8 +24,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from classifiers.examples import InterestExamples, with_names
 from classifiers.fasttext_tuning import GRID, STEPS
 from classifiers.fine_tuning import FineTuning, fine_tune
+from classifiers.taxonomy import Taxonomy
 from evaluation.interests.comparison import ComparisonSettings, compare, sampled_rows
 from evaluation.interests.report import write_comparison
 from evaluation.interests.systems import OURS, Choice, Examples
@@ -97,6 +100,17 @@ def tuned_encoder(encoder: Path, training: Examples, target: Path, settings: Fin
     return target
 
 
+def chosen_training(dataset: Dataset, whole: Examples, size: str, names: bool, seed: int) -> Examples:
+    """All training queries, or so many of each intent; with names these too."""
+    rows = range(len(whole.queries)) if size == "full" else sampled_rows(whole.paths, int(size), seed)
+    training = whole.chosen(rows)
+    if not names:
+        return training
+    taxonomy = Taxonomy.from_table(dataset.read("interests"))
+    named = with_names(InterestExamples(training.queries, training.paths), taxonomy)
+    return Examples(named.queries, named.paths)
+
+
 def accuracies(found: dict, name: str) -> dict:
     return {
         kind: level["systems"][name]["accuracy_of_wanted"]
@@ -113,6 +127,7 @@ def main() -> None:
     parser.add_argument("--encoders", default="frozen,fine-tuned")
     parser.add_argument("--classifiers", default=f"{OURS},fasttext,tfidf-logistic,pretrained-logistic,hiclass")
     parser.add_argument("--fasttext-trials", type=int, default=None, help="so many of the grid alone")
+    parser.add_argument("--names", action="store_true", help="learn from the intents' names too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None)
     arguments = parser.parse_args()
@@ -125,18 +140,14 @@ def main() -> None:
     study = out / "study.json"
     results = json.loads(study.read_text()) if study.exists() else {}
     for size in arguments.examples.split(","):
-        full = size == "full"
-        rows = range(len(parts["train"].queries))
-        if not full:
-            rows = sampled_rows(parts["train"].paths, int(size), arguments.seed)
-        training = parts["train"].chosen(rows)
+        training = chosen_training(dataset, parts["train"], size, arguments.names, arguments.seed)
         for kind in arguments.encoders.split(","):
-            name = f"{size}-{kind}-seed{arguments.seed}"
+            name = f"{size}-{kind}{'-names' if arguments.names else ''}-seed{arguments.seed}"
             if (out / name).exists():
                 continue
             encoder = arguments.encoder
             if kind == "fine-tuned":
-                settings = FINE_TUNING["full" if full else "few"]
+                settings = FINE_TUNING["full" if size == "full" else "few"]
                 settings = FineTuning(**{**vars(settings), "seed": arguments.seed})
                 encoder = tuned_encoder(encoder, training, out / f"encoder-{name}", settings, arguments.threads)
             table = f"vectors-{'frozen' if kind == 'frozen' else name}.parquet"
@@ -155,7 +166,8 @@ def main() -> None:
                 Choice(grid=grid, steps=steps, ours={"threads": arguments.threads}, seed=arguments.seed),
                 say=lambda line: print(line, flush=True),
             )
-            found = {"about": {"dataset": "clinc150", "examples an intent": size, "encoder": kind}, **found}
+            about = {"dataset": "clinc150", "examples an intent": size, "encoder": kind, "names": arguments.names}
+            found = {"about": about, **found}
             write_comparison(out / name, found)
             results[name] = {system: accuracies(found, system) for system in found["systems"]}
             study.write_text(json.dumps(results, indent=1) + "\n")

@@ -42,6 +42,9 @@ def main(
         list[str] | None,
         typer.Option("--embeddings", help="Table of query embeddings by the encoder; repeat for more."),
     ] = None,
+    names_too: Annotated[
+        bool, typer.Option("--names/--no-names", help="Learn from the interests' names too, each as one more query.")
+    ] = False,
     loss: Annotated[
         str, typer.Option("--fasttext-loss", help="softmax, hierarchical-softmax or one-vs-all.")
     ] = "softmax",
@@ -99,7 +102,10 @@ def main(
     choice = Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed)
     check_choice(names, choice)
     dataset = Dataset.open(data)
-    parts = {name: interest_examples(dataset, name) for name in ("train", "development", part)}
+    parts = {
+        name: interest_examples(dataset, name, names=names_too and name == "train")
+        for name in ("train", "development", part)
+    }
     frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
     encoders: dict[str, Any] = {"vectors": frozen.encode_queries}
     if embeddings:
@@ -121,6 +127,8 @@ def main(
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     about = {"dataset": dataset.info.name, "encoder": frozen.fingerprint, "measured on": part}
+    if names_too:
+        about["learnt from"] = "the training part and the interests' names"
     if pretrained is not None:
         about["off-the-shelf encoder"] = pretrained
     found = {"about": about, **found}

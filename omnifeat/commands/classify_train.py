@@ -35,6 +35,9 @@ def main(
         float | None,
         typer.Option("--inverse-regularisation", help="Lower keeps weights closer to zero; chosen if not given."),
     ] = None,
+    names_too: Annotated[
+        bool, typer.Option("--names/--no-names", help="Learn from the interests' names too, each as one more query.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail at an interest that has no query.")] = False,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
@@ -59,7 +62,7 @@ def main(
             "learn from another part."
         )
     dataset = Dataset.open(data)
-    examples = interest_examples(dataset, None if part == "all" else part)
+    examples = interest_examples(dataset, None if part == "all" else part, names=names_too)
     development = interest_examples(dataset, "development") if precision is not None else None
     frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
     classifier = InterestClassifier(

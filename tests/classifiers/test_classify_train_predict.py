@@ -90,6 +90,14 @@ def test_train_says_what_it_chose(folder: Path) -> None:
     assert (folder / "classifier" / "classifier.json").exists()
 
 
+def test_names_of_interests_are_queries_too(folder: Path) -> None:
+    arguments = ("train", folder / "data", "-e", "encoder", "--inverse-regularisation", "2", "--json", "-o")
+    without = json.loads(omnifeat(*arguments, folder / "without").stdout)
+    names = json.loads(omnifeat(*arguments, folder / "names", "--names").stdout)
+    assert names["queries"] == without["queries"] + 3  # birds, fish and food; no query ends in animals, none has cars
+    assert names["classes"] == without["classes"]
+
+
 def test_predict_adds_what_is_asked_for(folder: Path) -> None:
     train = ("train", folder / "data", "-e", "encoder", "-o", folder / "classifier", "--inverse-regularisation", "9")
     assert omnifeat(*train).exit_code == 0

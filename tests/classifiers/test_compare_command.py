@@ -75,6 +75,17 @@ def compare(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     ]
 
 
+def test_all_classifiers_may_learn_from_names(compare: list[object], tmp_path: Path) -> None:
+    more = ("--classifiers", "interest-classifier,fasttext", "--curve-levels", "")
+    for options in ((), ("--names",)):
+        done = omnifeat(*compare, "-o", tmp_path / f"report{len(options)}", *more, *options)
+        assert done.exit_code == 0, done.output
+    without, names = (json.loads((tmp_path / f"report{one}" / "comparison.json").read_text()) for one in (0, 1))
+    assert names["sizes"]["training"] == without["sizes"]["training"] + 4
+    assert names["sizes"]["test"] == without["sizes"]["test"]
+    assert names["about"]["learnt from"] == "the training part and the interests' names"
+
+
 def test_a_comparison_of_all_classifiers(compare: list[object], tmp_path: Path) -> None:
     names = "interest-classifier,fasttext,tfidf-logistic,embedding-logistic,hiclass"
     more = ["--classifiers", names, "--curve-levels", "1", "--curve-sizes", "2,5,500,1000"]

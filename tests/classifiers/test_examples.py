@@ -4,8 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from classifiers.examples import at_level, commonest_interests, interest_examples, level_hits
+from classifiers.examples import (
+    InterestExamples,
+    at_level,
+    commonest_interests,
+    interest_examples,
+    level_hits,
+    with_names,
+)
 from classifiers.interest import InterestClassifier
+from classifiers.taxonomy import Taxonomy
 from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
 from omnifeat.errors import DataError, SettingError
@@ -72,6 +80,44 @@ def test_an_empty_part_is_said(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data", [("owl", "birds")], HashSplit(development=0.0, test=0.0))
     with pytest.raises(DataError, match="part 'test' of table query_interests"):
         interest_examples(data, "test")
+
+
+def test_names_are_queries_of_the_interests_that_paths_end_in() -> None:
+    taxonomy = Taxonomy.from_parents(
+        {"f": None, "h": None, "f1": "f", "f2": "f", "h1": "h", "f11": "f1", "h11": "h1"},
+        {"f": "food", "h": "home", "f1": "cakes", "f2": "soup", "h1": "lamps", "f11": "small", "h11": "small"},
+    )
+    given = InterestExamples(
+        ("bake", "large cake", "lights", "soup"),
+        ((("f", "f1"),), (("f", "f1", "f11"),), (("h", "h1", "h11"), ("f", "f2")), (("h", "h1"),)),
+    )
+    found = with_names(given, taxonomy)
+    told = dict(zip(found.queries, found.paths, strict=True))
+    assert list(found.queries) == sorted(found.queries)
+    assert {query: told[query] for query in given.queries} == dict(zip(given.queries, given.paths, strict=True))
+    # small stands below two; soup is a query of something else already; no path ends in food or home
+    assert {query: paths for query, paths in told.items() if query not in given.queries} == {
+        "cakes": (("f", "f1"),),
+        "cakes small": (("f", "f1", "f11"),),
+        "lamps small": (("h", "h1", "h11"),),
+        "lamps": (("h", "h1"),),
+    }
+
+
+def test_names_that_nothing_tells_apart_are_left_out() -> None:
+    taxonomy = Taxonomy.from_parents(
+        {"a": None, "c": None, "r": None, "b": "a", "d": "c"}, {"a": "a", "c": "c", "r": "a x", "b": "x", "d": "x"}
+    )
+    found = with_names(InterestExamples(("one", "two"), ((("a", "b"), ("c", "d")), (("r",),))), taxonomy)
+    assert found.queries == ("c x", "one", "two")  # "a x" would be two
+
+
+def test_a_dataset_gives_its_names_to_queries_to_learn_from(tmp_path: Path) -> None:
+    given = dataset(tmp_path / "data", [("owl", "birds"), ("bun", "food")])
+    assert interest_examples(given, None).queries == ("bun", "owl")
+    found = interest_examples(given, None, names=True)
+    assert found.queries == ("birds", "bun", "food", "owl")
+    assert found.paths[0] == (("animals", "birds"),)
 
 
 def test_a_hit_is_any_interest_of_the_query() -> None:
