@@ -34,7 +34,8 @@ class Fitted:
     """A head, the scale of its embeddings, and what was chosen for it.
 
     `tried` maps each inverse regularisation that was tried to the held-out loss; empty if it was given.
-    `held_out` counts the queries that chose it and the stretch. `order` int64 (Q,) are the rows by their hash.
+    `held_out` counts the queries that chose it and the stretch, and `held_out_loss` is the loss on them, None without
+    any. `order` int64 (Q,) are the rows by their hash.
     """
 
     head: Head
@@ -42,6 +43,7 @@ class Fitted:
     inverse_regularisation: float
     tried: dict[float, float]
     held_out: int
+    held_out_loss: float | None
     order: IntArray
 
 
@@ -89,6 +91,7 @@ def fit_classifier(
         )  # fmt: skip
 
     solution: Any = None
+    held_out_loss: float | None = None
     if held.any():
         outside, inside = np.flatnonzero(~held), np.flatnonzero(held)
         judge = _Judge(tree, name, several, scaled[inside], has.rows(inside))
@@ -99,8 +102,10 @@ def fit_classifier(
             )
             if len(order) > _REFIT_MOST:
                 solution = fit(outside, chosen, solution)
+            held_out_loss = tried[chosen]
         else:
             solution = fit(outside, chosen)
+            held_out_loss = judge.loss(solution)
         stretch = judge.stretch(solution)
         if len(order) <= _REFIT_MOST:
             solution = fit(None, chosen, solution)
@@ -116,7 +121,7 @@ def fit_classifier(
         tree, name, several, mean.astype(np.float32), found_weights.astype(np.float32),
         found_intercepts.astype(np.float32),
     )  # fmt: skip
-    return Fitted(head, scale, float(chosen), tried, int(held.sum()), order)
+    return Fitted(head, scale, float(chosen), tried, int(held.sum()), held_out_loss, order)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,11 @@ def check_settings(classifier: Any) -> None:
     strength = classifier.inverse_regularisation
     if strength is not None and not strength > 0:
         raise _wrong("inverse_regularisation", "above 0, or None to choose it", strength)
-    for name, choices in (("head", HEADS), ("labels", ("auto", "one", "several")), ("unseen", ("refuse", "leave"))):
+    for name, choices in (
+        ("head", ("auto", *HEADS)),
+        ("labels", ("auto", "one", "several")),
+        ("unseen", ("refuse", "leave")),
+    ):
         if getattr(classifier, name) not in choices:
             raise _wrong(name, f"one of {', '.join(choices)}", getattr(classifier, name))
     if not 0 <= classifier.calibration <= 0.5:

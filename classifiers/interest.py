@@ -3,6 +3,7 @@
 Shapes: Q queries, D embedding width, N nodes: the interests that queries of `fit` have, and all above them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from classifiers.decisions import MIN_SUPPORT, Step
 from classifiers.descent import best_ends
 from classifiers.encoding import EncodedQueries
 from classifiers.fitting import fit_classifier
-from classifiers.heads import Head
+from classifiers.heads import Head, HeadName
 from classifiers.inputs import check_settings, read_embeddings, read_texts, read_weights
 from classifiers.neighbours import KeptExamples, Neighbour, keep_examples
 from classifiers.taxonomy import Taxonomy
@@ -44,9 +45,10 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
 
     Parameters
     ----------
-    head : "global" or "levels"
-        One regression over all places where paths end, or one at each node of the tree among its children. See
-        `classifiers.heads` for both, and `docs/classifiers.md` for which is better.
+    head : "auto", "global" or "levels"
+        One regression over all places where paths end, or one at each node of the tree among its children; "auto"
+        learns both and keeps the one of less held-out loss, "global" where nothing is held out. See
+        `classifiers.heads`, and `docs/classifiers.md` for which is better when.
     labels : "auto", "one" or "several"
         Whether a query has one interest or several; "auto" looks at the labels of `fit`.
     inverse_regularisation : float or None
@@ -80,6 +82,8 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         Whether queries have several interests.
     thresholds_ : float64 (N,) or None
         Least probability at which each node is predicted, after `choose_thresholds`; infinity for never.
+    heads_tried_ : dict of str to float
+        The held-out loss of each head that was learnt: mean negative log-likelihood.
     inverse_regularisation_, tried_, held_out_ : float, dict, int
         What was chosen, the held-out loss of each that was tried, and the queries it was chosen on.
     unseen_ : tuple of str
@@ -91,7 +95,7 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
     def __init__(
         self,
         *,
-        head: str = "global",
+        head: str = "auto",
         labels: str = "auto",
         inverse_regularisation: float | None = None,
         calibration: float = 0.2,
@@ -159,18 +163,22 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
             )
         several = has.several if self.labels == "auto" else self.labels == "several"
         unseen = self._unseen(tree)
-        fitted = fit_classifier(
-            tree,
-            "levels" if self.head == "levels" else "global",
-            several,
-            embeddings_QD,
-            has,
-            weights_Q,
-            inverse_regularisation=self.inverse_regularisation,
-            calibration=self.calibration,
-            max_iterations=self.max_iterations,
-            threads=thread_count(self.threads),
-        )
+        fits = [
+            fit_classifier(
+                tree,
+                name,
+                several,
+                embeddings_QD,
+                has,
+                weights_Q,
+                inverse_regularisation=self.inverse_regularisation,
+                calibration=self.calibration,
+                max_iterations=self.max_iterations,
+                threads=thread_count(self.threads),
+            )
+            for name in self._heads()
+        ]
+        fitted = min(fits, key=lambda one: math.inf if one.held_out_loss is None else one.held_out_loss)
         kept = texts if queries is None else [str(query) for query in queries]
         examples = (
             keep_examples(embeddings_QD, has, fitted.order, self.examples_kept, kept) if self.examples_kept else None
@@ -180,7 +188,14 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         self.inverse_regularisation_ = fitted.inverse_regularisation
         self.tried_ = fitted.tried
         self.held_out_ = fitted.held_out
+        self.heads_tried_ = {one.head.name: one.held_out_loss for one in fits if one.held_out_loss is not None}
         return self
+
+    def _heads(self) -> Sequence[HeadName]:
+        """The heads to learn, the one that is kept of equals first."""
+        if self.head == "auto":
+            return ("global", "levels") if self.calibration else ("global",)
+        return ("levels",) if self.head == "levels" else ("global",)
 
     def _set(self, head: Head, examples: KeptExamples | None, fingerprint: str | None) -> None:
         self.head_ = head

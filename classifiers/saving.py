@@ -60,6 +60,7 @@ def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
         "inverse_regularisation": classifier.inverse_regularisation_,
         "tried": [[strength, loss] for strength, loss in classifier.tried_.items()],
         "held_out": classifier.held_out_,
+        "heads_tried": classifier.heads_tried_,
         "unseen": list(classifier.unseen_),
         "taxonomy": None if taxonomy is None else {"parents": taxonomy.parents, "names": taxonomy.names},
         "example_queries": None if kept is None or kept.queries is None else list(kept.queries),
@@ -132,5 +133,6 @@ def _built(written: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Int
     classifier.inverse_regularisation_ = written["inverse_regularisation"]
     classifier.tried_ = dict(written["tried"])
     classifier.held_out_ = written["held_out"]
+    classifier.heads_tried_ = written.get("heads_tried", {})  # folders of before have none
     classifier.unseen_ = tuple(written["unseen"])
     return classifier

@@ -138,7 +138,11 @@ def fit_system(
     paths = [list(own) for own in training.paths]
     if name == OURS:
         ours = InterestClassifier(**choice.ours).fit(training.inputs(name), paths)
-        return ours, {"settings": choice.ours, "inverse_regularisation": ours.inverse_regularisation_}
+        return ours, {
+            "settings": choice.ours,
+            "head": ours.head_.name,
+            "inverse_regularisation": ours.inverse_regularisation_,
+        }
     if name == "fasttext":
         tuned = tune_fasttext(
             training.queries,

@@ -24,7 +24,7 @@ def main(
     ] = "interest-classifier,fasttext",
     reference: Annotated[str, typer.Option("--reference", help="The one that gains are taken from.")] = "fasttext",
     head: Annotated[
-        str | None, typer.Option("--head", help="Head of the interest classifier: global or levels.")
+        str | None, typer.Option("--head", help="Head of the interest classifier: auto, global or levels.")
     ] = None,
     inverse_regularisation: Annotated[
         float | None,

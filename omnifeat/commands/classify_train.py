@@ -17,8 +17,13 @@ def main(
         str, typer.Option("--part", help="Part of the split to learn from: train, development, test or all.")
     ] = "train",
     head: Annotated[
-        str, typer.Option("--head", help="global: one regression over all places where paths end; levels: one a node.")
-    ] = "global",
+        str,
+        typer.Option(
+            "--head",
+            help="global: one regression over all places where paths end; levels: one a node; auto: the better one on "
+            "held-out queries.",
+        ),
+    ] = "auto",
     labels: Annotated[
         str, typer.Option("--labels", help="Interests of a query: one, several, or auto to see from the data.")
     ] = "auto",
@@ -94,7 +99,8 @@ def main(
         "queries": len(examples.queries),
         "rows": len(queries),
         "labels": "several" if classifier.several_ else "one",
-        "head": head,
+        "head": classifier.head_.name,
+        "heads_tried": classifier.heads_tried_,
         "classes": classes,
         "unseen": len(classifier.unseen_),
         "inverse_regularisation": classifier.inverse_regularisation_,
@@ -105,7 +111,7 @@ def main(
     interests = "several interests" if classifier.several_ else "one interest"
     chosen = f" (chosen on {classifier.held_out_:,} held-out queries)" if classifier.tried_ else ""
     shown: list[Any] = [
-        f"{len(examples.queries):,} queries of {interests} each, {head} head",
+        f"{len(examples.queries):,} queries of {interests} each, {classifier.head_.name} head{_losses(classifier)}",
         f"Inverse regularisation {classifier.inverse_regularisation_:g}{chosen}",
         result_table(("level", "interests"), list(enumerate(classes))),
     ]
@@ -123,3 +129,10 @@ def main(
             f"their level's, {never:,} are never predicted."
         )
     report(summary, as_json, [*shown, f"Wrote {output}"])
+
+
+def _losses(classifier: Any) -> str:
+    """What the choice between heads rests on; nothing where there was none."""
+    tried = classifier.heads_tried_
+    told = ", ".join(f"{name} {loss:.3f}" for name, loss in tried.items())
+    return f" (held-out loss: {told})" if len(tried) > 1 else ""

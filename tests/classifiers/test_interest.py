@@ -118,6 +118,26 @@ def test_the_order_of_classes_does_not_matter(head: str, labels: str, order: lis
     np.testing.assert_allclose(other.predict_proba(embeddings)[:, columns], one.predict_proba(embeddings), atol=2e-3)
 
 
+def test_the_head_of_less_held_out_loss_is_kept(tmp_path: Path) -> None:
+    embeddings, paths = queries(each=30)
+    alone = {head: InterestClassifier(head=head, threads=1).fit(embeddings, paths) for head in HEADS}
+    chosen = InterestClassifier(threads=1).fit(embeddings, paths)
+    assert chosen.heads_tried_ == {head: one.heads_tried_[head] for head, one in alone.items()}
+    assert chosen.heads_tried_[chosen.head_.name] == min(chosen.heads_tried_.values())
+    for head, one in alone.items():
+        assert one.heads_tried_[head] == min(one.tried_.values())
+    kept = alone[chosen.head_.name]
+    assert np.array_equal(chosen.predict_proba(embeddings), kept.predict_proba(embeddings))
+    chosen.save(tmp_path / "classifier")
+    loaded = InterestClassifier.load(tmp_path / "classifier")
+    assert loaded.heads_tried_ == chosen.heads_tried_
+    assert loaded.get_params()["head"] == "auto"
+    # with nothing held out there is nothing to choose by
+    assert quick().fit(embeddings, paths).head_.name == "global"
+    given = InterestClassifier(inverse_regularisation=1.0, threads=1).fit(embeddings, paths)
+    assert set(given.heads_tried_) == set(HEADS)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_several_interests_of_a_query(head: str) -> None:
     embeddings, paths = queries()
