@@ -36,8 +36,8 @@ from omnifeat.data.dataset import Dataset
 
 # Tried beside the grid: what the published 89.0 leaves on the table.
 STRONG = {"char_ngrams": (3, 5), "word_ngrams": 2, "epochs": 200, "learning_rate": 0.5, "dim": 100}
-# Few queries take more passes; neither number was searched for.
-FINE_TUNING = {"full": FineTuning(epochs=3), "few": FineTuning(epochs=4)}
+# Few queries take more passes. Of 4 and 10 the latter is better on val (0.929 and 0.932 with ten queries an intent).
+FINE_TUNING = {"full": FineTuning(epochs=3), "few": FineTuning(epochs=10)}
 
 
 def imported(clinc: Path, out: Path) -> Dataset:
