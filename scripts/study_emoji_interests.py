@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--embeddings", action="append", default=[])
     parser.add_argument("--fasttext-trials", type=int, default=None)
     parser.add_argument("--most", type=int, default=None, help="at most so many training tags, drawn by the seed")
-    parser.add_argument("--head", default="global")
+    parser.add_argument("--head", default="auto")
     parser.add_argument("--inverse-regularisation", type=float, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None)
