@@ -50,11 +50,12 @@ def imported(clinc: Path, out: Path) -> Dataset:
 
 
 def part_of(dataset: Dataset, part: str) -> Examples:
+    taxonomy = Taxonomy.from_table(dataset.read("interests"))
     rows = [
         row for row in dataset.read("queries").to_pylist() if row["published_split"] == part and not row["out_of_scope"]
     ]
     rows.sort(key=lambda row: row["query"])
-    paths = tuple((tuple(max(row["interests"], key=len).split("/")),) for row in rows)
+    paths = tuple((taxonomy.path(max(row["interests"], key=taxonomy.level)),) for row in rows)
     return Examples(tuple(row["query"] for row in rows), paths)
 
 

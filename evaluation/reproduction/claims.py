@@ -46,13 +46,9 @@ def _captions(table: Table) -> Iterator[Claim]:
 
 
 def _texts(table: Table) -> Iterator[Claim]:
-    added = {
-        "captions": "Title, description and captions add", "board-titles": "Board titles add",
-        BASE: "Engaged queries add",
-    }  # fmt: skip
-    for key, text in added.items():
-        for name, cell in _cells(table, key):
-            yield _gain(table, f"{text}: {name}", cell)
+    for row in table.rows:
+        for name, cell in _cells(table, row.key):
+            yield _gain(table, f"{row.label} helps: {name}", cell)
 
 
 def _tasks(table: Table) -> Iterator[Claim]:

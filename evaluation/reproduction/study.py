@@ -40,7 +40,7 @@ from evaluation.reproduction.results import Machine, StudyResults, Table
 from evaluation.reproduction.systems import BASELINES
 from evaluation.reproduction.tables import Plan, build_table, lacking_text, plan_of, without_paper
 from evaluation.reproduction.trainings import Training, run_training
-from evaluation.reproduction.variations import BASE, TABLES, variations_of
+from evaluation.reproduction.variations import BASE, TABLES, text_read, variations_of
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.validate import validate
 from omnifeat.errors import DataError, OutputError, SettingError
@@ -203,7 +203,8 @@ def run_study(
         vectors=bool(prepared.config.entity.continuous),
     )  # fmt: skip
     rows = (*settings.baselines, *(["pretrained"] if pretrained else []))
-    plans = [plan_of(key, rows, [variation.name for variation in variations], config.dim) for key in settings.tables]
+    texts = {one.name: text_read(one, config, _text_columns(dataset)) for one in variations}
+    plans = [plan_of(key, rows, list(texts), config.dim, texts) for key in settings.tables]
     pooled = PooledOutputs(out / "measures")
     trainings: list[Training] = []
     for variation in variations:

@@ -59,6 +59,9 @@ _CAPTIONS = {
 }
 
 
+_TEXT_NAMES = {"caption": "captions", "board_titles": "board titles", "engaged_queries": "engaged queries"}
+
+
 @dataclass(frozen=True)
 class Plan:
     """A table: its systems in order, with what each is compared with on which questions, and which questions it has.
@@ -73,6 +76,10 @@ class Plan:
         System -> beginnings of the keys that it is shown on, where it is not shown on all.
     compared_by
         Beginning of a key -> the system that the base is compared with there, before `compared`.
+    countries
+        Whether it has columns of countries or other groups.
+    labels
+        System -> how its row is named, where that depends on the data.
     """
 
     key: str
@@ -81,6 +88,7 @@ class Plan:
     only: Mapping[str, tuple[str, ...]] | None = None
     compared_by: Mapping[str, str] | None = None
     countries: bool = False
+    labels: Mapping[str, str] | None = None
 
     @property
     def systems(self) -> list[str]:
@@ -88,7 +96,13 @@ class Plan:
         return list(self.compared)
 
 
-def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple(VARIATIONS), dim: int = 256) -> Plan:
+def plan_of(
+    key: str,
+    baselines: Sequence[str],
+    trained: Collection[str] = tuple(VARIATIONS),
+    dim: int = 256,
+    texts: Mapping[str, Sequence[str]] | None = None,
+) -> Plan:
     """What a table compares.
 
     Parameters
@@ -101,6 +115,9 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         Variations that the data allow: a row of Table 4 is compared with the last one above it that there is.
     dim
         Width of the embeddings, whose half and quarter the table of prefixes shows.
+    texts
+        Variation -> the text columns that it reads of those that the data have, for the rows of Table 4; those of the
+        paper if None.
     """
     if key == "2":
         rows: dict[str, str | None] = dict.fromkeys(baselines, SEARCHSAGE)
@@ -109,7 +126,8 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         return Plan(key, {"native-text": None, "captions": "native-text"}, ("pin/",))
     if key == "4":
         order = [name for name in TABLES["4"] if name in trained]
-        return Plan(key, dict(zip(order, (None, *order), strict=False)), ("pin/",))
+        labels = None if texts is None else _what_texts_add([(name, texts[name]) for name in order])
+        return Plan(key, dict(zip(order, (None, *order), strict=False)), ("pin/",), labels=labels)
     if key == "5":
         own = {"pin-only": ("pin/",), "product-only": ("product/",), "query-only": ("query/",)}
         by = {start: name for name, (start,) in own.items()}
@@ -121,6 +139,18 @@ def plan_of(key: str, baselines: Sequence[str], trained: Collection[str] = tuple
         only = {SEARCHSAGE: ("pin/", "product/"), f"{BASE}{EXISTING}": ("pin/", "product/")}
         return Plan(key, plan, only=only)
     return _beyond_the_paper(key, dim)
+
+
+def _what_texts_add(rows: Sequence[tuple[str, Sequence[str]]]) -> dict[str, str]:
+    """Labels of the rows of Table 4: what each reads that the row above does not."""
+    labels: dict[str, str] = {}
+    above: Sequence[str] = ()
+    for name, reads in rows:
+        added = [_TEXT_NAMES.get(field, field) for field in reads if field not in above]
+        told = f"{', '.join(added[:-1])} and {added[-1]}" if len(added) > 1 else "".join(added)
+        labels[name] = f"{'Adding ' if labels else 'With '}{told}" if told else LABELS[name]
+        above = reads
+    return labels
 
 
 def _beyond_the_paper(key: str, dim: int) -> Plan:
@@ -161,7 +191,7 @@ def build_table(plan: Plan, measured: Measured, among: Mapping[str, BoolArray] |
         columns.append(Column(key=question.key, label=question.label, group=question.heading))
         for name, cell in found.items():
             cells[name][question.key] = _beside_paper(plan.key, name, question.key, cell)
-    rows = [Row(key=name, label=_label(plan.key, name), cells=cells[name]) for name in plan.compared if cells[name]]
+    rows = [Row(key=name, label=_label(plan, name), cells=cells[name]) for name in plan.compared if cells[name]]
     missing = [name for name in plan.compared if not cells[name]]
     if missing:
         notes.append(f"Not measured, as the data do not have what is needed: {', '.join(map(_name, missing))}.")
@@ -223,10 +253,12 @@ def _beside_paper(table: str, system: str, question: str, cell: Cell) -> Cell:
     )
 
 
-def _label(table: str, system: str) -> str:
-    if table == "3" and system == "captions":
+def _label(plan: Plan, system: str) -> str:
+    if plan.labels is not None and system in plan.labels:
+        return plan.labels[system]
+    if plan.key == "3" and system == "captions":
         return "With captions"
-    if table == "4":
+    if plan.key == "4":
         return {"captions": "Adding title, description and captions", BASE: "Adding engaged queries"}.get(
             system, LABELS[system]
         )

@@ -13,7 +13,7 @@ from omnifeat.models.config import TEXT_FIELDS, EncoderConfig
 from omnifeat.models.overrides import with_overrides
 from omnifeat.training.settings import TrainSettings
 
-__all__ = ["BASE", "TABLES", "VARIATIONS", "Variation", "variations_of"]
+__all__ = ["BASE", "TABLES", "VARIATIONS", "Variation", "text_read", "variations_of"]
 
 BASE = "omnisearchsage"
 
@@ -179,11 +179,11 @@ def variations_of(
     wanted = {name for key in tables for name in TABLES[key]}
     chosen = [_fitted(VARIATIONS[name], config, tasks) for name in VARIATIONS if name in wanted]
     found: list[Variation] = []
-    read: set[tuple[str, ...]] = {_read(VARIATIONS[BASE], config, fields)}
+    read: set[tuple[str, ...]] = {text_read(VARIATIONS[BASE], config, fields)}
     # where two read the same, the one of more tables stays
     for variation in sorted((one for one in chosen if one is not None), key=lambda one: one.name == "native-text"):
         if any(change.startswith("entity.text_fields") for change in variation.model):
-            reads = _read(variation, config, fields)
+            reads = text_read(variation, config, fields)
             if reads in read or (not reads and not vectors):
                 continue
             read.add(reads)
@@ -191,8 +191,16 @@ def variations_of(
     return sorted(found, key=lambda one: list(VARIATIONS).index(one.name))
 
 
-def _read(variation: Variation, config: EncoderConfig, fields: Collection[str]) -> tuple[str, ...]:
-    """The text columns of the data that a variation reads."""
+def text_read(variation: Variation, config: EncoderConfig, fields: Collection[str]) -> tuple[str, ...]:
+    """The text columns that a variation reads, of those that the data have.
+
+    Parameters
+    ----------
+    config
+        Of the base.
+    fields
+        Text columns that entities have.
+    """
     changed = with_overrides(config, variation.model)
     return tuple(name for name in changed.entity.text_fields if name in fields)
 

@@ -7,7 +7,7 @@ import pytest
 from evaluation.reproduction.paper import PAPER, PAPER_RELATIVE
 from evaluation.reproduction.systems import EXISTING
 from evaluation.reproduction.tables import plan_of
-from evaluation.reproduction.variations import BASE, TABLES, VARIATIONS, variations_of
+from evaluation.reproduction.variations import BASE, TABLES, VARIATIONS, text_read, variations_of
 from omnifeat.errors import SettingError
 from omnifeat.models.config import preset
 from omnifeat.training.settings import train_preset
@@ -89,3 +89,24 @@ def test_models_that_would_read_the_same_are_left_out() -> None:
     assert plan_of("4", (), [variation.name for variation in found]).compared == {"captions": None, BASE: "captions"}
     found = variations_of(tables, preset("tiny"), ("pins/entity",), ("title",), vectors=True)
     assert [variation.name for variation in found] == [BASE, "continuous"]
+
+
+def test_rows_of_table_four_are_named_by_what_they_add() -> None:
+    config, trained = preset("tiny"), TABLES["4"]
+
+    def labels(fields: set[str]) -> dict[str, str]:
+        found = variations_of(("4",), config, ["pins/entity"], fields)
+        texts = {one.name: text_read(one, config, fields) for one in found}
+        return dict(plan_of("4", (), list(texts), texts=texts).labels or {})
+
+    whole = labels({"title", "description", "caption", "board_titles", "engaged_queries"})
+    assert list(whole) == list(trained)
+    assert list(whole.values()) == [
+        "Continuous features only", "Adding title, description and captions", "Adding board titles",
+        "Adding engaged queries",
+    ]  # fmt: skip
+    # a catalogue without engaged queries: what its base adds is other text
+    assert labels({"title", "description"}) == {
+        "continuous": "Continuous features only", BASE: "Adding title and description"
+    }  # fmt: skip
+    assert labels({"engaged_queries"})[BASE] == "Adding engaged queries"
