@@ -198,7 +198,7 @@ def test_bad_settings(tmp_path: Path) -> None:
     for seed in (-1, 2**32):
         with pytest.raises(SettingError, match=f"The seed must be from 0 to 4294967295, but is {seed}"):
             simulate(tmp_path / "world", scale="tiny", seed=seed)
-    with pytest.raises(SettingError, match="threads must be 1 or more, but is 0"):
+    with pytest.raises(SettingError, match="'threads' setting must be 1 or more. Got 0"):
         simulate(tmp_path / "out", threads=0)
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OmnifeatError):
