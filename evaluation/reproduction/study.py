@@ -203,7 +203,8 @@ def run_study(
         vectors=bool(prepared.config.entity.continuous),
     )  # fmt: skip
     rows = (*settings.baselines, *(["pretrained"] if pretrained else []))
-    texts = {one.name: text_read(one, config, _text_columns(dataset)) for one in variations}
+    told = _text_columns(dataset, ("pins",) if dataset.has("pins") else ("products",))  # what Table 4 is about
+    texts = {one.name: text_read(one, config, told) for one in variations}
     plans = [plan_of(key, rows, list(texts), config.dim, texts) for key in settings.tables]
     pooled = PooledOutputs(out / "measures")
     trainings: list[Training] = []
@@ -301,9 +302,9 @@ def start_folder(out: Path, overwrite: bool) -> None:
                 path.unlink()
 
 
-def _text_columns(dataset: Dataset) -> set[str]:
-    """Text columns of pins and products."""
-    return {name for table in ("pins", "products") if dataset.has(table) for name in dataset.columns(table)}
+def _text_columns(dataset: Dataset, tables: Sequence[str] = ("pins", "products")) -> set[str]:
+    """Columns of pins and products."""
+    return {name for table in tables if dataset.has(table) for name in dataset.columns(table)}
 
 
 def _among(plan: Plan, questions: QuestionSet, dataset: Dataset) -> dict[str, npt.NDArray[np.bool_]] | None:

@@ -59,9 +59,6 @@ _CAPTIONS = {
 }
 
 
-_TEXT_NAMES = {"caption": "captions", "board_titles": "board titles", "engaged_queries": "engaged queries"}
-
-
 @dataclass(frozen=True)
 class Plan:
     """A table: its systems in order, with what each is compared with on which questions, and which questions it has.
@@ -146,11 +143,15 @@ def _what_texts_add(rows: Sequence[tuple[str, Sequence[str]]]) -> dict[str, str]
     labels: dict[str, str] = {}
     above: Sequence[str] = ()
     for name, reads in rows:
-        added = [_TEXT_NAMES.get(field, field) for field in reads if field not in above]
+        added = [_text_name(field) for field in reads if field not in above]
         told = f"{', '.join(added[:-1])} and {added[-1]}" if len(added) > 1 else "".join(added)
         labels[name] = f"{'Adding ' if labels else 'With '}{told}" if told else LABELS[name]
         above = reads
     return labels
+
+
+def _text_name(column: str) -> str:
+    return "captions" if column == "caption" else column.replace("_", " ")
 
 
 def _beyond_the_paper(key: str, dim: int) -> Plan:
