@@ -148,7 +148,7 @@ def _command(context: typer.Context) -> str:
         ):
             continue
         value = context.params[name]
-        is_path = name in ("data", "out", "pretrained", "query_model", "world")
+        is_path = name in ("data", "out", "pretrained", "query_model", "world", "interests")
         for one in value if isinstance(value, list | tuple) else [value]:
             words += [max(parameter.opts, key=len), Path(one).name if is_path else str(one)]
     return shlex.join(words)
