@@ -37,7 +37,7 @@ def main() -> None:
             *("reproduce", "--data", str(out / "data"), "--tables", "2,4", "--preset", "small"),
             *("-o", str(out / "study"), "--query-model", str(arguments.minilm)),
             *(word for setting in settings for word in ("--set", setting)),
-            *("--steps", "100", "--batch-size", "1024", "--random-negatives", "2", "--learning-rate", "5e-4"),
+            *("--steps", "300", "--batch-size", "1024", "--random-negatives", "2", "--learning-rate", "5e-4"),
             *("--pretrained", str(arguments.minilm), *further),
         )
     except subprocess.CalledProcessError as error:
