@@ -69,17 +69,13 @@ class NullTests:
 
 def fulfilment_totals(people: Behaviour, sessions: Sessions, pages: Pages, *, mood: int = 0) -> Totals:
     """Fulfilled searches over searches."""
-    done = people.react(sessions, pages.kinds, pages.rows, mood=mood)
-    return Totals(
-        *(_by_query(sessions, one, len(people.queries)) for one in (_any(done, _FULFILLING), _ones(sessions)))
-    )
+    return _fulfilment(people, sessions, people.react(sessions, pages.kinds, pages.rows, mood=mood))
 
 
 def gctr_totals(people: Behaviour, sessions: Sessions, pages: Pages, places: Sequence[int], *, mood: int = 0) -> Totals:
     """Shown ads with a good click over shown ads; `places` are where the columns of the pages stand, from 1."""
-    done = people.react(sessions, pages.kinds, pages.rows, places=np.asarray(places, np.int64) - 1, mood=mood)
-    clicks, shown = _is(done, _QUALITY).sum(axis=1), (pages.kinds >= 0).sum(axis=1)
-    return Totals(*(_by_query(sessions, one, len(people.queries)) for one in (clicks, shown)))
+    at = np.asarray(places, np.int64) - 1
+    return _gctr(people, sessions, pages, people.react(sessions, pages.kinds, pages.rows, places=at, mood=mood))
 
 
 def null_tests(totals: Callable[[int], Totals], tests: int, *, resamples: int, level: float, seed: int) -> NullTests:
@@ -90,6 +86,8 @@ def null_tests(totals: Callable[[int], Totals], tests: int, *, resamples: int, l
     totals
         The figure in a mood, moods counted from 0.
     """
+    if tests == 0:
+        return NullTests(())
     moods = [totals(mood) for mood in range(2 * tests)]
     sums, counts = (np.column_stack([getattr(one, name) for one in moods]) for name in ("sums", "counts"))
     ratios = Ratios.make(sums, counts, resamples=resamples, level=level, seed=seed)
@@ -114,10 +112,11 @@ def organic_totals(
     done = people.react(sessions, pages.kinds, pages.rows, mood=mood)
     chances = people.chances(sessions, pages.kinds, pages.rows)[..., _FULFILLING].sum(axis=-1)
     queries = len(people.queries)
-    searches = _by_query(sessions, _ones(sessions), queries)
+    fulfilment = _fulfilment(people, sessions, done)
+    searches = fulfilment.counts
     known = ~np.isnan(graded)
     return {
-        "fulfilment": Totals(_by_query(sessions, _any(done, _FULFILLING), queries), searches),
+        "fulfilment": fulfilment,
         "relevance": Totals(np.where(known, searches * np.nan_to_num(graded), 0.0), np.where(known, searches, 0.0)),
         "expected_fulfilment": Totals(_by_query(sessions, 1 - (1 - chances).prod(axis=1), queries), searches),
         "engaged": Totals(_by_query(sessions, (done != ABSENT).any(axis=1), queries), searches),
@@ -143,11 +142,11 @@ def ad_totals(
     done = people.react(sessions, pages.kinds, pages.rows, places=at, mood=mood)
     chances = people.chances(sessions, pages.kinds, pages.rows, places=at)[..., _QUALITY].sum(axis=-1)
     queries = len(people.queries)
-    shown = _by_query(sessions, (pages.kinds >= 0).sum(axis=1), queries)
-    clicks = _by_query(sessions, (_is(done, _QUALITY)).sum(axis=1), queries)
-    searches = _by_query(sessions, _ones(sessions), queries)
+    gctr = _gctr(people, sessions, pages, done)
+    clicks, shown = gctr.sums, gctr.counts
+    searches = _by_query(sessions, np.ones(len(sessions)), queries)
     return {
-        "gctr": Totals(clicks, shown),
+        "gctr": gctr,
         "relevance": Totals(_by_query(sessions, np.nan_to_num(grades).sum(axis=1), queries), shown),
         "expected_gctr": Totals(_by_query(sessions, chances.sum(axis=1), queries), shown),
         "shown": Totals(shown, searches),
@@ -180,8 +179,16 @@ def _relative(values: FloatArray, column: int) -> FloatArray:
     return np.divide(values - control, control, out=np.full(values.shape, np.nan), where=control > 0)
 
 
-def _ones(sessions: Sessions) -> FloatArray:
-    return np.ones(len(sessions))
+def _fulfilment(people: Behaviour, sessions: Sessions, done: npt.NDArray[np.int8]) -> Totals:
+    queries = len(people.queries)
+    fulfilled, every = _any(done, _FULFILLING), np.ones(len(sessions))
+    return Totals(_by_query(sessions, fulfilled, queries), _by_query(sessions, every, queries))
+
+
+def _gctr(people: Behaviour, sessions: Sessions, pages: Pages, done: npt.NDArray[np.int8]) -> Totals:
+    queries = len(people.queries)
+    clicks, shown = _is(done, _QUALITY).sum(axis=1), (pages.kinds >= 0).sum(axis=1)
+    return Totals(_by_query(sessions, clicks, queries), _by_query(sessions, shown, queries))
 
 
 def _is(done: npt.NDArray[np.int8], counting: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -29,10 +29,10 @@ def read_comparison(folder: Path) -> dict[str, Any]:
     path = folder / _FILE
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _table(found), found["about"]["encoder"]
+        interest_section(found, {found["about"]["encoder"]})  # all that is needed is there
     except FileNotFoundError:
         raise DataError(f"{folder} holds no {_FILE}: give the folder that `omnifeat classify compare` wrote.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise DataError(f"File {path} is no comparison of classifiers ({error}); make it again.") from None
     return found
 

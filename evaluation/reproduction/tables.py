@@ -113,8 +113,7 @@ def plan_of(
     dim
         Width of the embeddings, whose half and quarter the table of prefixes shows.
     texts
-        Variation -> the text columns that it reads of those that the data have, for the rows of Table 4; those of the
-        paper if None.
+        Variation -> the text columns that it reads of those that the data have, which name the rows of Table 4.
     """
     if key == "2":
         rows: dict[str, str | None] = dict.fromkeys(baselines, SEARCHSAGE)
@@ -259,10 +258,6 @@ def _label(plan: Plan, system: str) -> str:
         return plan.labels[system]
     if plan.key == "3" and system == "captions":
         return "With captions"
-    if plan.key == "4":
-        return {"captions": "Adding title, description and captions", BASE: "Adding engaged queries"}.get(
-            system, LABELS[system]
-        )
     name, _, width = system.partition("@")
     return f"{LABELS[name]}, first {width}" if width else LABELS[system]
 

@@ -63,7 +63,21 @@ def test_organic(run, world: Path, tmp_path: Path) -> None:
 
 def test_ads(run, world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = run(world, world, out, "--kind", "ads", "--ad-share", 0.6, "--ad-least-grade", 0.5, "--index", "hnsw")
+    result = run(
+        world,
+        world,
+        out,
+        "--kind",
+        "ads",
+        "--ad-share",
+        0.6,
+        "--ad-least-grade",
+        0.5,
+        "--index",
+        "hnsw",
+        "--null-tests",
+        0,
+    )
     assert result.exit_code == 0, result.output
     written = json.loads((out / "ab.json").read_text())
     arms = written["arms"]

@@ -113,6 +113,8 @@ def test_null_tests_pair_moods_by_hand() -> None:
     )
     assert [one.value for one in found.differences] == pytest.approx([0.2, 0.0, -0.6])
     assert found.excluding_zero == 2  # of one query there is one resample
+    none = null_tests(lambda mood: Totals(np.zeros(1), np.ones(1)), 0, resamples=20, level=0.95, seed=0)
+    assert none.differences == ()
 
 
 def test_null_tests_leave_zero_out_as_often_as_the_level_says() -> None:

@@ -85,6 +85,11 @@ def test_what_is_wrong_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "comparison.json").write_text("{}")
     with pytest.raises(DataError, match="is no comparison of classifiers"):
         read_comparison(tmp_path)
+    whole_of = json.loads((folder / "comparison.json").read_text())
+    for part in ({"averages": []}, {"levels": [1]}, {"systems": [["fasttext"]]}, {"sizes": {}}):
+        (tmp_path / "comparison.json").write_text(json.dumps(whole_of | part))
+        with pytest.raises(DataError, match="is no comparison of classifiers"):
+            read_comparison(tmp_path)
     (tmp_path / "comparison.json").write_text("[")
     with pytest.raises(DataError, match="is no comparison of classifiers"):
         read_comparison(tmp_path)
