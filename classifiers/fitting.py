@@ -3,6 +3,9 @@
 Shapes: Q queries, D width, N nodes, K outputs.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +37,8 @@ class Fitted:
     """A head, the scale of its embeddings, and what was chosen for it.
 
     `tried` maps each inverse regularisation that was tried to the held-out loss; empty if it was given.
-    `held_out` counts the queries that chose it and the stretch, and `held_out_loss` is the loss on them, None without
-    any. `order` int64 (Q,) are the rows by their hash.
+    `held_out` counts the queries that chose it and the stretch, and `losses` holds the loss of each head on them, empty
+    without any. `order` int64 (Q,) are the rows by their hash.
     """
 
     head: Head
@@ -43,7 +46,7 @@ class Fitted:
     inverse_regularisation: float
     tried: dict[float, float]
     held_out: int
-    held_out_loss: float | None
+    losses: dict[str, float]
     order: IntArray
 
 
@@ -57,7 +60,7 @@ def canonical_order(embeddings: FloatArray, keys: IntArray) -> tuple[IntArray, n
 
 def fit_classifier(
     tree: InterestTree,
-    name: HeadName,
+    names: Sequence[HeadName],
     several: bool,
     embeddings: FloatArray,
     has: Memberships,
@@ -68,19 +71,19 @@ def fit_classifier(
     max_iterations: int,
     threads: int,
 ) -> Fitted:
-    """Learn a head; `calibration` is the share of queries held out, 0 for none (no stretch, and a given weight)."""
+    """Learn a head, of several `names` the one of least held-out loss; the first of equals, or with none held out.
+
+    `calibration` is the share of queries held out, 0 for none (no stretch, and a given weight).
+    """
     order, hashes = canonical_order(embeddings, has.first)
     has, weights = has.rows(order), weights[order]
     scaled, mean, scale = _one_scale(embeddings, order)
     share = min(calibration, _HELD_MOST / len(order))
     held = held_out_rows(has.first, hashes, share) if calibration else np.zeros(len(order), np.bool_)
-    chosen = inverse_regularisation
-    tried: dict[float, float] = {}
-    outputs = Outputs.of(tree, name, several)
-    stretch: Stretch = (np.ones(len(outputs.nodes)), np.zeros(len(outputs.nodes)))
+    outside, inside = np.flatnonzero(~held), np.flatnonzero(held)
 
     def fit(
-        rows: Any, strength: float, start: Any = None, tolerance: float = TOLERANCE
+        name: HeadName, rows: Any, strength: float, start: Any = None, tolerance: float = TOLERANCE
     ) -> tuple[FloatArray, FloatArray]:
         part = slice(None) if rows is None else rows
         members = has if rows is None else has.rows(rows)
@@ -90,29 +93,31 @@ def fit_classifier(
             max_iterations=most, tolerance=tolerance, start=start, threads=threads,
         )  # fmt: skip
 
-    solution: Any = None
-    held_out_loss: float | None = None
-    if held.any():
-        outside, inside = np.flatnonzero(~held), np.flatnonzero(held)
+    def choose(name: HeadName) -> _Choice:
         judge = _Judge(tree, name, several, scaled[inside], has.rows(inside))
-        if chosen is None:
-            searched = outside if len(outside) <= _SEARCHED_MOST else _thinned(outside, has)
-            chosen, tried, solution = _search(
-                lambda strength, start: fit(searched, strength, start, _SEARCH_TOLERANCE), judge
-            )
-            if len(order) > _REFIT_MOST:
-                solution = fit(outside, chosen, solution)
-            held_out_loss = tried[chosen]
-        else:
-            solution = fit(outside, chosen)
-            held_out_loss = judge.loss(solution)
-        stretch = judge.stretch(solution)
+        if inverse_regularisation is not None:
+            solution = fit(name, outside, inverse_regularisation)
+            return _Choice(judge, inverse_regularisation, {}, solution, judge.loss(solution))
+        searched = outside if len(outside) <= _SEARCHED_MOST else _thinned(outside, has)
+        strength, tried, solution = _search(
+            lambda strength, start: fit(name, searched, strength, start, _SEARCH_TOLERANCE), judge
+        )
+        return _Choice(judge, strength, tried, solution, tried[strength])
+
+    choices = [choose(name) for name in names] if held.any() else []
+    if choices:
+        best = min(choices, key=lambda one: one.loss)
+        name, chosen, tried, solution = best.judge.name, best.strength, best.tried, best.solution
+        if tried and len(order) > _REFIT_MOST:
+            solution = fit(name, outside, chosen, solution)
+        slopes, offsets = best.judge.stretch(solution)
         if len(order) <= _REFIT_MOST:
-            solution = fit(None, chosen, solution)
+            solution = fit(name, None, chosen, solution)
     else:
-        chosen = 0.1 if chosen is None else chosen
-        solution = fit(None, chosen)
-    slopes, offsets = stretch
+        name, chosen, tried = names[0], 0.1 if inverse_regularisation is None else inverse_regularisation, {}
+        solution = fit(name, None, chosen)
+        outputs = len(Outputs.of(tree, name, several).nodes)
+        slopes, offsets = np.ones(outputs), np.zeros(outputs)
     free = ~certain(solution[1], solution[0])
     slopes, offsets = np.where(free, slopes, 1), np.where(free, offsets, 0)
     found_weights = solution[0] * slopes[:, None] / scale
@@ -121,7 +126,19 @@ def fit_classifier(
         tree, name, several, mean.astype(np.float32), found_weights.astype(np.float32),
         found_intercepts.astype(np.float32),
     )  # fmt: skip
-    return Fitted(head, scale, float(chosen), tried, int(held.sum()), held_out_loss, order)
+    losses: dict[str, float] = {one.judge.name: one.loss for one in choices}
+    return Fitted(head, scale, float(chosen), tried, int(held.sum()), losses, order)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was chosen for a head: the regularisation, what was tried for it, its solution and held-out loss."""
+
+    judge: _Judge
+    strength: float
+    tried: dict[float, float]
+    solution: tuple[FloatArray, FloatArray]
+    loss: float
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 Shapes: Q queries, D embedding width, N nodes: the interests that queries of `fit` have, and all above them.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,7 @@ from classifiers.decisions import MIN_SUPPORT, Step
 from classifiers.descent import best_ends
 from classifiers.encoding import EncodedQueries
 from classifiers.fitting import fit_classifier
-from classifiers.heads import Head, HeadName
+from classifiers.heads import Head
 from classifiers.inputs import check_settings, read_embeddings, read_texts, read_weights
 from classifiers.neighbours import KeptExamples, Neighbour, keep_examples
 from classifiers.taxonomy import Taxonomy
@@ -163,22 +162,18 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
             )
         several = has.several if self.labels == "auto" else self.labels == "several"
         unseen = self._unseen(tree)
-        fits = [
-            fit_classifier(
-                tree,
-                name,
-                several,
-                embeddings_QD,
-                has,
-                weights_Q,
-                inverse_regularisation=self.inverse_regularisation,
-                calibration=self.calibration,
-                max_iterations=self.max_iterations,
-                threads=thread_count(self.threads),
-            )
-            for name in self._heads()
-        ]
-        fitted = min(fits, key=lambda one: math.inf if one.held_out_loss is None else one.held_out_loss)
+        fitted = fit_classifier(
+            tree,
+            ("global", "levels") if self.head == "auto" else ("levels",) if self.head == "levels" else ("global",),
+            several,
+            embeddings_QD,
+            has,
+            weights_Q,
+            inverse_regularisation=self.inverse_regularisation,
+            calibration=self.calibration,
+            max_iterations=self.max_iterations,
+            threads=thread_count(self.threads),
+        )
         kept = texts if queries is None else [str(query) for query in queries]
         examples = (
             keep_examples(embeddings_QD, has, fitted.order, self.examples_kept, kept) if self.examples_kept else None
@@ -188,14 +183,8 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         self.inverse_regularisation_ = fitted.inverse_regularisation
         self.tried_ = fitted.tried
         self.held_out_ = fitted.held_out
-        self.heads_tried_ = {one.head.name: one.held_out_loss for one in fits if one.held_out_loss is not None}
+        self.heads_tried_ = fitted.losses
         return self
-
-    def _heads(self) -> Sequence[HeadName]:
-        """The heads to learn, the one that is kept of equals first."""
-        if self.head == "auto":
-            return ("global", "levels") if self.calibration else ("global",)
-        return ("levels",) if self.head == "levels" else ("global",)
 
     def _set(self, head: Head, examples: KeptExamples | None, fingerprint: str | None) -> None:
         self.head_ = head
