@@ -44,11 +44,16 @@ class EncodedQueries:
         return self.tree_
 
     def _encoder(self) -> Any:
-        if isinstance(self.encoder, str | Path):
-            from omnifeat.frozen import FrozenEncoder
+        several = self.encoder if isinstance(self.encoder, list | tuple) else [self.encoder]
+        if len(several) == 1 and not isinstance(several[0], str | Path):
+            return several[0]
+        from omnifeat.query_encoders import StackedEncoder, open_query_encoder
 
-            return FrozenEncoder.from_pretrained(self.encoder, threads=self.threads)
-        return self.encoder
+        if all(isinstance(one, str | Path) for one in several):
+            return open_query_encoder(several, threads=self.threads)
+        return StackedEncoder(
+            [open_query_encoder([one], threads=self.threads) if isinstance(one, str | Path) else one for one in several]
+        )
 
     def _own_fingerprint(self) -> str | None:
         """Of the encoder that `fit` gets embeddings from; raises `FingerprintError` if two are named."""

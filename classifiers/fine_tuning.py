@@ -19,7 +19,8 @@ from torch import nn
 
 from classifiers.paths import path_sets
 from omnifeat.data.files import replace_when_whole
-from omnifeat.errors import DataError, EncoderError, SettingError
+from omnifeat.errors import DataError, SettingError
+from omnifeat.pretrained import load_transformer
 
 __all__ = ["FineTuning", "fine_tune"]
 
@@ -132,7 +133,7 @@ def fine_tune(
     state = torch.random.get_rng_state()
     torch.manual_seed(settings.seed)
     try:
-        encoder, tokenizer = _load(model)
+        encoder, tokenizer = load_transformer(model)
         prefixed = [settings.prefix + text for text in texts]
         pieces = tokenizer(prefixed, truncation=True, max_length=settings.max_length)["input_ids"]
         inputs = [torch.tensor(ids) for ids in pieces]
@@ -143,19 +144,6 @@ def fine_tune(
         folder.mkdir(parents=True, exist_ok=True)
         encoder.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-
-
-def _load(model: str | Path) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        return AutoModel.from_pretrained(str(model), dtype=torch.float32), AutoTokenizer.from_pretrained(str(model))
-    except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise EncoderError(
-            f"No encoder can be loaded from {str(model)!r} ({first}); give a folder with config.json, weights and "
-            "tokenizer, or the name of a model on the hub."
-        ) from error
 
 
 def _train(

@@ -63,8 +63,9 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         The tree that labels must be of; labels may then be ids of interests.
     unseen : "refuse" or "leave"
         What to do in `fit` about interests of the taxonomy that no query has: they can never be predicted.
-    encoder : object, path or None
-        A frozen encoder (`encode_queries`, `fingerprint`), or the folder of one: embeds queries that are given as text.
+    encoder : object, path, list or None
+        A frozen encoder (`encode_queries`, `fingerprint`), or the folder of one or of a Transformers model: embeds
+        queries that are given as text. Of a list, the vectors of all stand side by side, in its order.
     encoder_fingerprint : str or None
         Fingerprint of the frozen encoder that made the embeddings, the `encoder`'s if not given; embeddings of another
         are refused.

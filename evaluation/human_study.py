@@ -9,7 +9,6 @@ from evaluation.catalogue import catalogue_ids, scored_entities
 from evaluation.human_relevance import judge_retrievals
 from evaluation.human_results import TOKEN_BASED, HumanRelevance, HumanSettings
 from evaluation.judges import Judge
-from evaluation.pretrained import PretrainedEncoder
 from evaluation.query_strata import part_batches, sample_queries
 from evaluation.study_rows import ROWS, StudyRows
 from evaluation.top import retrieve
@@ -18,6 +17,7 @@ from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.errors import DataError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
+from omnifeat.pretrained import PretrainedEncoder
 from omnifeat.retrieval.lexical import lexical_scorer
 
 __all__ = ["human_study"]

@@ -17,7 +17,6 @@ from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
 from evaluation.catalogue import CORPORA, pairs_in_corpus, scored_entities
 from evaluation.groups import pair_groups
 from evaluation.judged_pairs import group_mean_figures, judged_positives, positives_of_split
-from evaluation.pretrained import PretrainedEncoder
 from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
 from evaluation.run_rows import run_rows
 from evaluation.streamed import ranks_from_tables
@@ -29,6 +28,7 @@ from omnifeat.data.splits import SPLITS, split_rows
 from omnifeat.errors import DataError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
+from omnifeat.pretrained import PretrainedEncoder
 
 __all__ = ["GroupResult", "RecallSettings", "RecallStudy", "RowResult", "recall_studies"]
 

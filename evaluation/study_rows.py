@@ -15,11 +15,11 @@ from evaluation.baselines import (
     lexical_row,
     sum_row,
 )
-from evaluation.pretrained import PretrainedEncoder
 from omnifeat.corpus_tables import CorpusTables
 from omnifeat.errors import SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
+from omnifeat.pretrained import PretrainedEncoder
 from omnifeat.retrieval.lexical import LEXICAL_SCORERS, lexical_scorer
 
 __all__ = ["ROWS", "StudyRows"]

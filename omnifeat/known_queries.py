@@ -44,6 +44,16 @@ class KnownQueries:
             if table.kind != "queries":
                 raise DataError(f"{table.path} holds embeddings of {table.kind}; give a table of queries.")
 
+    @property
+    def fingerprint(self) -> str:
+        """The encoder's."""
+        return self._encoder.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+        return self._encoder.dim
+
     def encode_queries(self, texts: Sequence[str]) -> Float32:
         """Embeddings float32 `(len(texts), dim)` of unit length; raises what reading a table and encoding raise."""
         distinct = list(dict.fromkeys(texts))

@@ -31,8 +31,8 @@ from classifiers.taxonomy import Taxonomy
 from evaluation.interests.comparison import ComparisonSettings, compare, sampled_rows
 from evaluation.interests.report import write_comparison
 from evaluation.interests.systems import OURS, Choice, Examples
-from evaluation.pretrained import PretrainedEncoder
 from omnifeat.data.dataset import Dataset
+from omnifeat.pretrained import PretrainedEncoder
 
 # Tried beside the grid: what the published 89.0 leaves on the table.
 STRONG = {"char_ngrams": (3, 5), "word_ngrams": 2, "epochs": 200, "learning_rate": 0.5, "dim": 100}

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.baselines import entity_texts
-from evaluation.pretrained import PretrainedEncoder
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.dataset_writer import DatasetWriter
+from omnifeat.pretrained import PretrainedEncoder
 
 FIELDS = {"title_vector": ("title",), "text_vector": ("title", "description")}
 

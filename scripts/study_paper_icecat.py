@@ -13,7 +13,7 @@ from pathlib import Path
 
 from study_icecat import omnifeat, with_vectors
 
-from evaluation.pretrained import PretrainedEncoder
+from omnifeat.pretrained import PretrainedEncoder
 
 
 def main() -> None:

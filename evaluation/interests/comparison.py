@@ -12,7 +12,16 @@ from classifiers.interest import InterestPath
 from classifiers.metrics import answered_at_coverage, sibling_confusions, training_counts
 from evaluation.bootstrap import check_bootstrap
 from evaluation.interests.figures import COVERAGES, average_figures, hierarchical_figures, level_figures, reliability
-from evaluation.interests.systems import OURS, SYSTEMS, Choice, Examples, check_choice, fit_system, quick_fasttext
+from evaluation.interests.systems import (
+    OURS,
+    OURS_OVER,
+    SYSTEMS,
+    Choice,
+    Examples,
+    check_choice,
+    fit_system,
+    quick_fasttext,
+)
 from evaluation.ratios import Ratios
 from evaluation.tables import json_interval
 from omnifeat.errors import DataError, SettingError
@@ -44,7 +53,7 @@ class ComparisonSettings:
     reference: str = "fasttext"
     curve_levels: tuple[int, ...] = ()
     curve_sizes: tuple[int, ...] = CURVE_SIZES
-    curve_systems: tuple[str, ...] = (OURS, "fasttext")
+    curve_systems: tuple[str, ...] = (*OURS_OVER, "fasttext")
     resamples: int = 1000
     seed: int = 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluation.interests.figures import COVERAGES, RECALLS
 from evaluation.interests.plots import interval_of, save_plots
-from evaluation.interests.systems import OURS
+from evaluation.interests.systems import OURS_OVER
 from evaluation.tables import difference_cell, interval_cell, markdown_table
 from omnifeat.data.files import replace_when_whole
 
@@ -49,8 +49,9 @@ def comparison_markdown(found: dict[str, Any], pictures: list[str]) -> str:
         "",
         _table(found, "precision_at_coverage_1"),
     ]
-    if OURS in names and reference != OURS:
-        parts += ["", _verdict(found)]
+    for name in OURS_OVER:
+        if name in names and reference != name:
+            parts += ["", _verdict(found, name)]
     parts += ["", "## Precision at equal coverage", ""]
     parts.append(
         _grid(found, [f"precision_at_coverage_{one:g}" for one in COVERAGES], [f"{one:.0%}" for one in COVERAGES])
@@ -97,14 +98,14 @@ def _table(found: dict[str, Any], figure: str) -> str:
     return markdown_table(columns, [*rows, cells])
 
 
-def _verdict(found: dict[str, Any]) -> str:
-    """Whether the gain of ours holds, level by level, in words that follow from the intervals."""
-    gains = [interval_of(level["gains"][OURS]["precision_at_coverage_1"]) for level in found["levels"]]
+def _verdict(found: dict[str, Any], name: str) -> str:
+    """Whether the gain of one of ours holds, level by level, in words that follow from the intervals."""
+    gains = [interval_of(level["gains"][name]["precision_at_coverage_1"]) for level in found["levels"]]
     above = [place for place, gain in enumerate(gains) if gain.low > 0]
     below = [place for place, gain in enumerate(gains) if gain.high < 0]
     values = [gain.value for gain in gains]
     grows = all(later >= earlier for earlier, later in pairwise(values))
-    said = [f"`{OURS}` is above `{found['reference']}`, with an interval that leaves out zero, at {_levels(above)}"]
+    said = [f"`{name}` is above `{found['reference']}`, with an interval that leaves out zero, at {_levels(above)}"]
     said.append(f"below it at {_levels(below)}")
     if len(values) > 1:
         said.append("the gain grows with each level" if grows else "the gain does not grow with each level")

@@ -17,14 +17,28 @@ from classifiers.interest import InterestClassifier, InterestPath
 from classifiers.logistic import EmbeddingLogisticClassifier, TfidfLogisticClassifier
 from omnifeat.errors import SettingError
 
-__all__ = ["OURS", "SYSTEMS", "Choice", "Examples", "check_choice", "check_systems", "fit_system", "quick_fasttext"]
+__all__ = [
+    "OURS",
+    "OURS_OVER",
+    "SYSTEMS",
+    "Choice",
+    "Examples",
+    "check_choice",
+    "check_systems",
+    "fit_system",
+    "quick_fasttext",
+]
 
 FloatArray = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], FloatArray]
 OURS = "interest-classifier"
+# The interest classifier, by the vectors that it reads.
+OURS_OVER = {OURS: "vectors", f"{OURS}-pretrained": "pretrained", f"{OURS}-stacked": "stacked"}
 # name: (what it is, what it takes)
 SYSTEMS: dict[str, tuple[str, str]] = {
     OURS: ("InterestClassifier over the frozen encoder's query embeddings", "vectors"),
+    f"{OURS}-pretrained": ("InterestClassifier over an off-the-shelf encoder's vectors", "pretrained"),
+    f"{OURS}-stacked": ("InterestClassifier over both encoders' vectors, side by side", "stacked"),
     "fasttext": ("FastText, tuned on development queries", "text"),
     "tfidf-logistic": ("logistic regression over TF-IDF of words and character n-grams", "text"),
     "embedding-logistic": ("flat logistic regression over the same embeddings", "vectors"),
@@ -57,6 +71,8 @@ class Examples:
     def inputs(self, system: str) -> Any:
         """What a system takes of these queries: their text, or their vectors."""
         takes = SYSTEMS[system][1]
+        if takes == "stacked":
+            return np.hstack([self.vectors["vectors"], self.vectors["pretrained"]])
         return list(self.queries) if takes == "text" else self.vectors[takes]
 
     def chosen(self, rows: Sequence[int], depth: int | None = None) -> "Examples":
@@ -100,7 +116,7 @@ def check_systems(names: Sequence[str], pretrained: bool) -> None:
             raise SettingError(f"There is no classifier {name!r} to compare; choose some of {', '.join(SYSTEMS)}.")
         if names.count(name) > 1:
             raise SettingError(f"Classifier {name!r} is named twice; name it once.")
-        if SYSTEMS[name][1] == "pretrained" and not pretrained:
+        if SYSTEMS[name][1] in ("pretrained", "stacked") and not pretrained:
             raise SettingError(f"Classifier {name!r} needs an encoder that is off the shelf; give one by --pretrained.")
 
 
@@ -114,7 +130,7 @@ def check_choice(names: Sequence[str], choice: Choice) -> None:
     MissingDependencyError
         A library is not installed.
     """
-    if OURS in names:
+    if OURS_OVER.keys() & set(names):
         check_settings(InterestClassifier(**choice.ours))
     if "fasttext" in names:
         fasttext_module()
@@ -136,7 +152,7 @@ def fit_system(
 ) -> tuple[Any, dict[str, Any]]:
     """A fitted classifier, and what was chosen for it on development queries, for JSON."""
     paths = [list(own) for own in training.paths]
-    if name == OURS:
+    if name in OURS_OVER:
         ours = InterestClassifier(**choice.ours).fit(training.inputs(name), paths)
         return ours, {
             "settings": choice.ours,

@@ -50,9 +50,10 @@ def interest_section(found: Mapping[str, Any], fingerprints: Collection[str]) ->
     DataError
         The comparison is of another encoder.
     """
-    if found["about"]["encoder"] not in fingerprints:
+    encoders = found["about"]["encoder"].split("+")  # side by side
+    if not set(encoders) & set(fingerprints):
         raise DataError(
-            f"The comparison of classifiers is of the encoder {found['about']['encoder'][:12]}…, the study's is "
+            f"The comparison of classifiers is of the encoder {encoders[0][:12]}…, the study's is "
             f"{', '.join(f'{one[:12]}…' for one in sorted(fingerprints))}; run `omnifeat classify compare` with the "
             "encoder in the study's folder."
         )
@@ -64,6 +65,8 @@ def interest_section(found: Mapping[str, Any], fingerprints: Collection[str]) ->
         "as have an interest at the level. The paper: more precision than FastText, on average over the levels by "
         "about 30%, with the larger gains at the finer levels."
     )
+    if len(encoders) > 1:
+        told += f" The study's query embeddings stand beside those of {len(encoders) - 1} more, not trained here."
     return Section(key="5.4", title="Classification of queries (section 5.4)", paragraphs=[told], table=_table(found))
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.judged import as_qrels
-from evaluation.pretrained import PretrainedEncoder
 from evaluation.reproduction.figures import Bootstrap
 from evaluation.reproduction.pictures import Scorer, corpus_curve, cosine_histogram, gallery, gallery_queries
 from evaluation.reproduction.progress import Progress, silent
@@ -33,6 +32,7 @@ from evaluation.reproduction.trainings import Training
 from evaluation.reproduction.variations import BASE
 from evaluation.reproduction.vectors import Entities, PretrainedSource, StudyVectors, TrainedSource, Vectors
 from omnifeat.data.dataset import Dataset
+from omnifeat.pretrained import PretrainedEncoder
 from omnifeat.training.pooled_outputs import PooledOutputs
 
 __all__ = ["StudyMeasures"]

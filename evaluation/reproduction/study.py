@@ -26,7 +26,6 @@ import psutil
 import torch
 
 from evaluation.bootstrap import check_bootstrap
-from evaluation.pretrained import PretrainedEncoder
 from evaluation.reports import check_target
 from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.corpus_sizes import corpus_size_table
@@ -48,6 +47,7 @@ from omnifeat.memory import peak_memory
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.config import preset as encoder_preset
 from omnifeat.models.overrides import with_overrides
+from omnifeat.pretrained import PretrainedEncoder
 from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.settings import TrainSettings, train_preset

@@ -22,10 +22,10 @@ import torch
 
 from evaluation.baselines import entity_texts
 from evaluation.catalogue import scored_entities
-from evaluation.pretrained import PretrainedEncoder
 from evaluation.reproduction.questions import PairGroup
 from omnifeat.data.dataset import Dataset
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.pretrained import PretrainedEncoder
 from omnifeat.training.encoding import QueryTable, encode_distinct_queries
 from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.threads import thread_limit

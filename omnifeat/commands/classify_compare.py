@@ -6,20 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import DataArgument, check_free
+from omnifeat.commands.classify_common import DataArgument, EncoderOption, PoolingOption, PrefixOption, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
 
 
 def main(
     data: DataArgument,
-    encoder: Annotated[str, typer.Option("--encoder", "-e", help="Frozen encoder: a folder.")],
+    encoder: EncoderOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
     systems: Annotated[
         str,
         typer.Option(
             "--classifiers",
-            help="With commas between: interest-classifier, fasttext, tfidf-logistic, embedding-logistic, hiclass, "
-            "pretrained-logistic.",
+            help="With commas between: interest-classifier, fasttext, tfidf-logistic, embedding-logistic, hiclass; "
+            "with --pretrained pretrained-logistic, interest-classifier-pretrained and interest-classifier-stacked.",
         ),
     ] = "interest-classifier,fasttext",
     reference: Annotated[str, typer.Option("--reference", help="The one that gains are taken from.")] = "fasttext",
@@ -34,13 +34,13 @@ def main(
     ] = None,
     pretrained: Annotated[
         str | None,
-        typer.Option("--pretrained", help="Off-the-shelf encoder of pretrained-logistic, folder or hub."),
+        typer.Option("--pretrained", help="Off-the-shelf encoder to compare with, folder or hub."),
     ] = None,
-    pretrained_prefix: Annotated[str, typer.Option("--pretrained-prefix", help="Put before each text.")] = "",
-    pretrained_pooling: Annotated[str, typer.Option("--pretrained-pooling", help="mean or cls.")] = "mean",
+    pretrained_prefix: PrefixOption = "",
+    pretrained_pooling: PoolingOption = "mean",
     embeddings: Annotated[
         list[str] | None,
-        typer.Option("--embeddings", help="Table of query embeddings by the encoder; repeat for more."),
+        typer.Option("--embeddings", help="Table of query embeddings by a frozen encoder; repeat for more."),
     ] = None,
     names_too: Annotated[
         bool, typer.Option("--names/--no-names", help="Learn from the interests' names too, each as one more query.")
@@ -75,12 +75,11 @@ def main(
     from classifiers.fasttext_tuning import GRID, STEPS
     from evaluation.interests.comparison import ComparisonSettings, compare
     from evaluation.interests.report import write_comparison
-    from evaluation.interests.systems import OURS, Choice, Examples, check_choice, check_systems
+    from evaluation.interests.systems import OURS_OVER, Choice, Examples, check_choice, check_systems
     from evaluation.tables import difference_cell, interval_cell
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
-    from omnifeat.frozen import FrozenEncoder
-    from omnifeat.known_queries import KnownQueries
+    from omnifeat.query_encoders import open_query_encoder
 
     check_free(output, overwrite)
     names = tuple(name.strip() for name in systems.split(",") if name.strip())
@@ -106,12 +105,12 @@ def main(
         name: interest_examples(dataset, name, names=names_too and name == "train")
         for name in ("train", "development", part)
     }
-    frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
-    encoders: dict[str, Any] = {"vectors": frozen.encode_queries}
-    if embeddings:
-        encoders["vectors"] = KnownQueries(frozen, embeddings).encode_queries
+    vectors = open_query_encoder(
+        encoder, tables=embeddings or (), prefix=pretrained_prefix, pooling=pretrained_pooling, threads=threads
+    )
+    encoders: dict[str, Any] = {"vectors": vectors.encode_queries}
     if pretrained is not None:
-        from evaluation.pretrained import PretrainedEncoder
+        from omnifeat.pretrained import PretrainedEncoder
 
         off_the_shelf = PretrainedEncoder.load(
             pretrained, pooling=pretrained_pooling, prefix=pretrained_prefix, threads=threads
@@ -126,7 +125,7 @@ def main(
         choice,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    about = {"dataset": dataset.info.name, "encoder": frozen.fingerprint, "measured on": part}
+    about = {"dataset": dataset.info.name, "encoder": vectors.fingerprint, "measured on": part}
     if names_too:
         about["learnt from"] = "the training part and the interests' names"
     if pretrained is not None:
@@ -134,14 +133,14 @@ def main(
     found = {"about": about, **found}
     written = write_comparison(output, found)
 
+    ours_of = [name for name in names if name in OURS_OVER and name != reference]
     rows = []
     for level in found["levels"]:
         cells = [level["level"], level["interests"], level["queries"]]
         cells += [interval_cell(_shown(level["systems"][name]["precision_at_coverage_1"])) for name in names]
-        if OURS in names:
-            cells.append(difference_cell(_shown(level["gains"][OURS]["precision_at_coverage_1"])))
+        cells += [difference_cell(_shown(level["gains"][name]["precision_at_coverage_1"])) for name in ours_of]
         rows.append(cells)
-    columns = ["level", "interests", "queries", *names, *([f"gain of {OURS}"] if OURS in names else [])]
+    columns = ["level", "interests", "queries", *names, *(f"gain of {name}" for name in ours_of)]
     lines = ["Precision in percent, as many queries answered as have an interest, with 95% intervals"]
     report({"output": str(output), **found}, as_json, [*lines, result_table(columns, rows), _wrote(output, written)])
 

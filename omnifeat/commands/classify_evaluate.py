@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import DataArgument, check_free
+from omnifeat.commands.classify_common import DataArgument, PoolingOption, PrefixOption, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
 
 
@@ -15,8 +15,16 @@ def main(
         Path, typer.Option("--classifier", "-c", help="Folder of the classifier: ours, or a saved baseline.")
     ],
     encoder: Annotated[
-        str | None, typer.Option("--encoder", "-e", help="Frozen encoder: a folder. Not for classifiers of text.")
+        list[str] | None,
+        typer.Option(
+            "--encoder",
+            "-e",
+            help="Frozen encoder, or a folder of a Transformers model; repeat for several side by side. Not for "
+            "classifiers of text.",
+        ),
     ] = None,
+    pretrained_prefix: PrefixOption = "",
+    pretrained_pooling: PoolingOption = "mean",
     part: Annotated[
         str, typer.Option("--part", help="Part of the split to measure on: train, development, test or all.")
     ] = "test",
@@ -39,7 +47,7 @@ def main(
     from omnifeat.data.dataset import Dataset
     from omnifeat.data.files import replace_when_whole
     from omnifeat.errors import SettingError
-    from omnifeat.frozen import FrozenEncoder
+    from omnifeat.query_encoders import open_query_encoder
 
     if output is not None:
         check_free(output, overwrite)
@@ -49,9 +57,9 @@ def main(
     training = interest_examples(dataset, None if part == "all" else "train")
     inputs: Any = list(examples.queries)
     if not takes_text(loaded):
-        if encoder is None:
+        if not encoder:
             raise SettingError(f"Classifier {classifier} takes embeddings; name their encoder with --encoder.")
-        frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
+        frozen = open_query_encoder(encoder, prefix=pretrained_prefix, pooling=pretrained_pooling, threads=threads)
         if hasattr(loaded, "check_encoder"):
             loaded.check_encoder(frozen.fingerprint)
         inputs = frozen.encode_queries(inputs)

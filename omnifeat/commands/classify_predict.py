@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import ClassifierOption, EncoderOption, check_free
+from omnifeat.commands.classify_common import ClassifierOption, EncoderOption, PoolingOption, PrefixOption, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def main(
         bool, typer.Option("--thresholds/--no-thresholds", help="Keep to the classifier's thresholds, if it has any.")
     ] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Fail at a query that is null or blank.")] = False,
+    pretrained_prefix: PrefixOption = "",
+    pretrained_pooling: PoolingOption = "mean",
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -37,7 +39,7 @@ def main(
     from classifiers.interest import InterestClassifier
     from omnifeat.data.files import TableWriter, count_rows, iter_batches, read_schema
     from omnifeat.errors import DataError, SettingError
-    from omnifeat.frozen import FrozenEncoder
+    from omnifeat.query_encoders import open_query_encoder
 
     check_free(output, overwrite)
     schema = read_schema(queries)
@@ -49,7 +51,7 @@ def main(
         loaded.thresholds_ = None
     if nearest and loaded.examples_ is None:
         raise SettingError(f"Classifier {classifier} kept no training queries; leave out --nearest.")
-    frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
+    frozen = open_query_encoder(encoder, prefix=pretrained_prefix, pooling=pretrained_pooling, threads=threads)
     loaded.check_encoder(frozen.fingerprint)
     added = _fields(len(loaded.levels_), several or loaded.several_, top, nearest)
     for field in added:

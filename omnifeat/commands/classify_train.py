@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import DataArgument, EncoderOption, check_free
+from omnifeat.commands.classify_common import DataArgument, EncoderOption, PoolingOption, PrefixOption, check_free
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
 
 
@@ -44,6 +44,8 @@ def main(
         bool, typer.Option("--names/--no-names", help="Learn from the interests' names too, each as one more query.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail at an interest that has no query.")] = False,
+    pretrained_prefix: PrefixOption = "",
+    pretrained_pooling: PoolingOption = "mean",
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -56,7 +58,7 @@ def main(
     from classifiers.taxonomy import Taxonomy
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
-    from omnifeat.frozen import FrozenEncoder
+    from omnifeat.query_encoders import open_query_encoder
 
     check_free(output, overwrite)
     if precision is not None and not 0 < precision <= 1:
@@ -69,7 +71,7 @@ def main(
     dataset = Dataset.open(data)
     examples = interest_examples(dataset, None if part == "all" else part, names=names_too)
     development = interest_examples(dataset, "development") if precision is not None else None
-    frozen = FrozenEncoder.from_pretrained(encoder, threads=threads)
+    frozen = open_query_encoder(encoder, prefix=pretrained_prefix, pooling=pretrained_pooling, threads=threads)
     classifier = InterestClassifier(
         head=head,
         labels=labels,

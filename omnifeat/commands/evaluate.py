@@ -80,7 +80,6 @@ def recall(
     as_json: JsonOption = False,
 ) -> None:
     """Recall@k of the split's engaged pairs: the trained encoder beside baselines, with intervals."""
-    from evaluation.pretrained import PretrainedEncoder
     from evaluation.recall_study import REFERENCE, RecallSettings, recall_studies
     from evaluation.relevance_study import score_columns
     from evaluation.reports import ReportContext, check_target, pairs_name, recall_json, recall_rows, write_recall
@@ -91,6 +90,7 @@ def recall(
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
     from omnifeat.known_queries import KnownQueries
+    from omnifeat.pretrained import PretrainedEncoder
 
     try:
         cut_offs = tuple(int(part) for part in k.split(","))

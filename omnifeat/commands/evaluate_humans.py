@@ -54,13 +54,13 @@ def main(
     from evaluation.human_results import HumanSettings
     from evaluation.human_study import human_study
     from evaluation.judges import Judge, PanelJudge, TableJudge
-    from evaluation.pretrained import PretrainedEncoder
     from evaluation.reports import ReportContext, check_target
     from evaluation.tables import text_table
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
     from omnifeat.known_queries import KnownQueries
+    from omnifeat.pretrained import PretrainedEncoder
 
     chosen = {} if systems is None else {"systems": _listed(systems)}
     fields = {} if token_fields is None else {"token_fields": _listed(token_fields)}

@@ -55,7 +55,6 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Train the same rankers with no embedding features and with each encoder's, and compare them on the test part."""
-    from evaluation.pretrained import PretrainedEncoder
     from evaluation.ranking_comparison import CompareSettings, compare_rankers
     from evaluation.ranking_reports import comparison_json, comparison_rows, write_comparison
     from evaluation.ranking_stages import FitSettings
@@ -64,6 +63,7 @@ def main(
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
+    from omnifeat.pretrained import PretrainedEncoder
     from ranking.rank_features import named_encoders
 
     check_target(output, overwrite)

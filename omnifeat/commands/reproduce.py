@@ -64,11 +64,11 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Train what Tables 2 to 6 of the paper compare, measure it, and write the tables beside the paper's."""
-    from evaluation.pretrained import PretrainedEncoder
     from evaluation.reproduction.report import write_report
     from evaluation.reproduction.study import StudySettings, run_study, start_folder
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
+    from omnifeat.pretrained import PretrainedEncoder
 
     try:
         all_seeds = tuple(int(text) for text in seeds.split(","))

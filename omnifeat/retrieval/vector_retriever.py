@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import is_dataset_folder
 from omnifeat.errors import DataError
 from omnifeat.keys import KeyIndex, as_strings
+from omnifeat.query_encoders import QueryEncoder
 from omnifeat.retrieval.hnsw import HnswIndex
 
-__all__ = ["RUN_SCHEMA", "QueryEncoder", "VectorRetriever", "distinct_queries", "run_table", "search_table"]
+__all__ = ["RUN_SCHEMA", "VectorRetriever", "distinct_queries", "run_table", "search_table"]
 
 RUN_SCHEMA = pa.schema(
     [
@@ -29,18 +30,6 @@ RUN_SCHEMA = pa.schema(
     ]
 )
 """A run: for each query the entities that were found, the best first, `rank` from 1 and `score` a cosine."""
-
-
-class QueryEncoder(Protocol):
-    """What embeds queries: a `FrozenEncoder`, or anything with these."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def dim(self) -> int: ...
-
-    def encode_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]: ...
 
 
 class VectorRetriever:

@@ -90,6 +90,32 @@ def test_train_says_what_it_chose(folder: Path) -> None:
     assert (folder / "classifier" / "classifier.json").exists()
 
 
+def test_encoders_side_by_side(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LastLetterEncoder(LetterEncoder):
+        fingerprint = "bbbb"
+
+        def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+            return super().encode_queries([text[-1] for text in texts])
+
+    encoders = {"letters": LetterEncoder, "last": LastLetterEncoder}
+    monkeypatch.setattr(FrozenEncoder, "from_pretrained", lambda path, **options: encoders[path]())
+    both = ("-e", "letters", "-e", "last")
+    train = ("train", folder / "data", *both, "-o", folder / "classifier", "--inverse-regularisation", "9", "--json")
+    done = omnifeat(*train)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["encoder_fingerprint"] == "aaaa+bbbb"
+    loaded = InterestClassifier.load(folder / "classifier")
+    assert loaded.n_features_in_ == 52
+    predict = ("predict", folder / "queries.parquet", "-c", folder / "classifier", "-o", folder / "out.parquet")
+    assert omnifeat(*predict, *both).exit_code == 0
+    assert pq.read_table(folder / "out.parquet")["interest_0"].to_pylist()[2] == "food"
+    assert omnifeat("evaluate", folder / "data", "-c", folder / "classifier", *both, "--resamples", 0).exit_code == 0
+    loaded.set_params(encoder=["letters", LastLetterEncoder()])
+    assert loaded.predict(["plum"]) == [("food",)]
+    for wrong in (both[:2], (*both[2:], *both[:2])):
+        refused(omnifeat(*predict, *wrong, "--overwrite"), "takes embeddings of encoder aaaa+bbbb")
+
+
 def test_names_of_interests_are_queries_too(folder: Path) -> None:
     arguments = ("train", folder / "data", "-e", "encoder", "--inverse-regularisation", "2", "--json", "-o")
     without = json.loads(omnifeat(*arguments, folder / "without").stdout)

@@ -13,6 +13,7 @@ from omnifeat.cli import app
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.pretrained import PretrainedEncoder
 
 KINDS = {"owl": "birds", "duck": "birds", "shark": "fish", "trout": "fish", "bread": "food", "plum": "food"}
 
@@ -115,6 +116,29 @@ def test_a_comparison_of_all_classifiers(compare: list[object], tmp_path: Path) 
     for picture in ("precision", "training_size", "reliability", "learning_curves"):
         assert (tmp_path / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
         assert f"({picture}.png)" in text
+
+
+def test_ours_over_another_encoder_and_over_both(
+    compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SecondLetters:
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            return LetterEncoder().encode_queries([text[1] for text in texts])
+
+    monkeypatch.setattr(PretrainedEncoder, "load", lambda path, **options: SecondLetters())
+    ours = ["interest-classifier", "interest-classifier-pretrained", "interest-classifier-stacked"]
+    more = ["--classifiers", ",".join([*ours, "fasttext"]), "--curve-levels", "1", "--curve-sizes", "2,5"]
+    done = omnifeat(*compare, "-o", tmp_path / "report", "--pretrained", "other", *more)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "report" / "comparison.json").read_text())
+    assert list(found["systems"]) == [*ours, "fasttext"]
+    assert set(found["curves"][0]["points"][0]["gain"]) == {*ours, "fasttext"}
+    _, other, both = (found["levels"][1]["systems"][name]["precision_at_coverage_1"]["value"] for name in ours)
+    assert both > other  # the second letter does not tell trout from bread
+    text = (tmp_path / "report" / "comparison.md").read_text()
+    for name in ours:
+        assert f"`{name}` is above `fasttext`" in text
+    refused(omnifeat(*compare, "-o", tmp_path / "new", "--classifiers", f"fasttext,{ours[2]}"), "--pretrained")
 
 
 def test_the_same_seed_gives_the_same_figures(compare: list[object], tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from classifiers.fine_tuning import FineTuning, fine_tune
-from evaluation.pretrained import PretrainedEncoder
 from omnifeat.errors import DataError, EncoderError, SettingError
+from omnifeat.pretrained import PretrainedEncoder
 
 WORDS = {("animals", "birds"): ("owl", "duck"), ("animals", "fish"): ("shark", "trout"), ("food",): ("bread", "plum")}
 TEXTS = [f"{one} {two}" for words in WORDS.values() for one in words for two in ("red", "big", "red big")]
@@ -80,7 +80,7 @@ def test_wrong_input(encoder: Path, tmp_path: Path) -> None:
         fine_tune(encoder, ["owl", "duck"], [("food",)] * 2, new)
     with pytest.raises(DataError, match="each of the 2 queries"):
         fine_tune(encoder, ["owl", "duck"], [("food",)], new)
-    with pytest.raises(EncoderError, match="No encoder can be loaded"):
+    with pytest.raises(EncoderError, match="cannot load a pretrained encoder from"):
         fine_tune(tmp_path / "absent", TEXTS, PATHS, new)
     for wrong, said in (
         ({"epochs": 0}, "'epochs'"),

@@ -77,6 +77,13 @@ def test_the_paper_is_named_over_fasttext_alone(folder: Path) -> None:
     assert table.rows[0].cells["0"].paper_relative is None
 
 
+def test_the_study_s_encoder_may_stand_beside_others(folder: Path) -> None:
+    found = read_comparison(folder)
+    beside = found | {"about": {"dataset": "invented", "encoder": f"{'f' * 64}+{'1' * 64}"}}
+    assert "stand beside those of 1 more" in interest_section(beside, {"f" * 64}).paragraphs[0]
+    assert "beside" not in interest_section(found, {"f" * 64}).paragraphs[0]
+
+
 def test_what_is_wrong_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is of the encoder ffffffffffff…, the study's is 000000000000…; run"):
         interest_section(read_comparison(folder), {"0" * 64})
