@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from classifiers.interest import InterestPath
 from classifiers.metrics import answered_at_coverage, sibling_confusions, training_counts
 from evaluation.bootstrap import check_bootstrap
 from evaluation.interests.figures import COVERAGES, average_figures, hierarchical_figures, level_figures, reliability
+from evaluation.interests.kept import kept_answers
 from evaluation.interests.systems import (
     OURS,
     OURS_OVER,
@@ -76,19 +78,22 @@ def compare(
     settings: ComparisonSettings,
     choice: Choice | None = None,
     *,
+    keep: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
     on_answers: Callable[[SystemAnswers], None] | None = None,
 ) -> dict[str, Any]:
     """Fit every system on training queries, choose on development ones, measure on test ones.
 
-    `say` is told what is being done; `on_answers` is given each system's answers to the test queries, for figures of
-    one's own. Returns what is written as JSON: "levels", "averages", "whole_paths", "curves", "reliability",
-    "confusions", "systems" (what each is and what was chosen), "sizes", and the settings.
+    `keep` is a folder in which the answers of each fitted system are kept: what is there already is not fitted again,
+    so that a comparison that was cut goes on. `say` is told what is being done; `on_answers` is given each system's
+    answers to the test queries, for figures of one's own. Returns what is written as JSON: "levels", "averages",
+    "whole_paths", "curves", "reliability", "confusions", "systems" (what each is and what was chosen), "sizes", and
+    the settings.
 
     Raises
     ------
     DataError
-        A part is empty, or a level for a curve that no training query reaches.
+        A part is empty, no training query reaches a level for a curve, or a file of `keep` is not what was kept.
     SettingError, MissingDependencyError
         See `check_choice`; found before anything is fitted.
     """
@@ -104,10 +109,9 @@ def compare(
     systems: list[SystemAnswers] = []
     chosen: dict[str, Any] = {}
     for name in settings.systems:
-        say(f"fitting {name} on {len(training.queries):,} queries")
-        classifier, facts = fit_system(name, training, development, choice, _teller(say))
+        answers, facts = _answers_and_choice(name, (training, development, test), choice, levels, keep, say)
         chosen[name] = {"what": SYSTEMS[name][0], **facts}
-        systems.append(answers_of(name, classifier, test.inputs(name), test.paths, levels))
+        systems.append(answers)
         if on_answers is not None:
             on_answers(systems[-1])
     reference = settings.systems.index(settings.reference)
@@ -135,7 +139,8 @@ def compare(
         },
         "confusions": {system.name: _confusions(system, test.paths, levels) for system in systems},
         "curves": [
-            _curve(level, training, development, test, settings, choice, chosen, say) for level in settings.curve_levels
+            _curve(level, (training, development, test), settings, choice, chosen, keep, say)
+            for level in settings.curve_levels
         ],
     }
     return found
@@ -157,32 +162,48 @@ def sampled_rows(paths: Sequence[Sequence[InterestPath]], size: int, seed: int) 
     return sorted(rows)
 
 
+def _answers_and_choice(
+    name: str,
+    parts: tuple[Examples, Examples, Examples],
+    choice: Choice,
+    levels: int,
+    keep: Path | None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[SystemAnswers, dict[str, Any]]:
+    """A system's answers to the test queries, and what was chosen for it; those kept, or of a new fit."""
+    training, development, test = parts
+
+    def answer() -> tuple[SystemAnswers, dict[str, Any]]:
+        if say is not None:
+            say(f"fitting {name} on {len(training.queries):,} queries")
+        classifier, facts = fit_system(name, training, development, choice, None if say is None else _teller(say))
+        return answers_of(name, classifier, test.inputs(name), test.paths, levels), facts
+
+    return answer() if keep is None else kept_answers(keep, name, parts, choice, levels, answer)
+
+
 def _curve(
     level: int,
-    training: Examples,
-    development: Examples,
-    test: Examples,
+    parts: tuple[Examples, Examples, Examples],
     settings: ComparisonSettings,
     choice: Choice,
     chosen: dict[str, Any],
+    keep: Path | None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Precision at full coverage at one level, from so many training queries of each interest of the level."""
-    cut = [part.chosen(range(len(part.queries)), level + 1) for part in (training, development, test)]
+    training, development, test = (part.chosen(range(len(part.queries)), level + 1) for part in parts)
     names = [name for name in settings.curve_systems if name in settings.systems]
     grid = quick_fasttext(chosen["fasttext"]["settings"], _CURVE_EPOCHS) if "fasttext" in chosen else choice.grid
     small = replace(choice, grid=grid, steps=())
     points: list[dict[str, Any]] = []
     for size in sorted(set(settings.curve_sizes)):
-        rows = sampled_rows(cut[0].paths, size, settings.seed)
+        rows = sampled_rows(training.paths, size, settings.seed)
         if points and len(rows) == points[-1]["queries"]:
             break  # no interest has more
         say(f"learning curve of level {level}: {size} examples an interest, {len(rows):,} queries")
-        part = cut[0].chosen(rows)
-        systems = []
-        for name in names:
-            classifier, _ = fit_system(name, part, cut[1], small)
-            systems.append(answers_of(name, classifier, cut[2].inputs(name), cut[2].paths, level + 1))
+        sampled = (training.chosen(rows), development, test)
+        systems = [_answers_and_choice(name, sampled, small, level + 1, keep)[0] for name in names]
         points.append({"examples": size, "queries": len(rows), **_point(systems, level, settings)})
     return {"level": level, "points": points}
 

@@ -190,8 +190,9 @@ def fit_system(
 
 def quick_fasttext(settings: dict[str, Any], epochs: Sequence[int]) -> tuple[dict[str, Any], ...]:
     """The grid of a learning curve: what was chosen in full, with each of these numbers of epochs."""
-    names = ("char_ngrams", "word_ngrams", "learning_rate", "dim")
-    return tuple({**{name: settings[name] for name in names}, "epochs": count} for count in epochs)
+    names = ("word_ngrams", "learning_rate", "dim")
+    of_full = {"char_ngrams": tuple(settings["char_ngrams"]), **{name: settings[name] for name in names}}
+    return tuple({**of_full, "epochs": count} for count in epochs)
 
 
 def _logistic(name: str, strength: float) -> Any:

@@ -65,6 +65,10 @@ def main(
     ] = "5,10,20,50,100,200,500",
     part: Annotated[str, typer.Option("--part", help="Part to measure on: test or development.")] = "test",
     resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Folder that keeps what is fitted, so that a comparison that was cut goes on."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of FastText, of samples and of the resamples.")] = 0,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
@@ -123,6 +127,7 @@ def main(
         examples[part],
         settings,
         choice,
+        keep=keep,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     about = {"dataset": dataset.info.name, "encoder": vectors.fingerprint, "measured on": part}

@@ -2,6 +2,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from classifiers.fasttext_classifier import FastTextClassifier
+from evaluation.interests import comparison
 from omnifeat.cli import app
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
@@ -146,6 +148,47 @@ def test_the_same_seed_gives_the_same_figures(compare: list[object], tmp_path: P
     one, two = (json.loads(omnifeat(*compare, "-o", tmp_path / name, *names).stdout) for name in ("one", "two"))
     assert one.pop("output") != two.pop("output")
     assert one == two
+
+
+def test_a_comparison_that_was_cut_goes_on(
+    compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[str] = []
+    fit = comparison.fit_system
+
+    def counting(name: str, *arguments: Any) -> Any:
+        if len(fitted) == most:
+            raise KeyboardInterrupt
+        fitted.append(name)
+        return fit(name, *arguments)
+
+    monkeypatch.setattr(comparison, "fit_system", counting)
+    names = "fasttext,tfidf-logistic,interest-classifier"
+    more = ("--curve-levels", "1", "--curve-sizes", "2", "--json", "--classifiers", names)
+    kept = ("--keep", tmp_path / "kept")
+    most = 2
+    assert omnifeat(*compare, *more, *kept, "-o", tmp_path / "report").exit_code != 0
+    assert not (tmp_path / "report").exists()
+    fitted, most = [], 99
+    found = json.loads(omnifeat(*compare, *more, *kept, "-o", tmp_path / "report").stdout)
+    assert fitted == ["interest-classifier", "interest-classifier", "fasttext"]  # the last two for the curve
+    fitted = []
+    again = json.loads(omnifeat(*compare, *more, *kept, "-o", tmp_path / "again").stdout)
+    assert fitted == []
+    without = json.loads(omnifeat(*compare, *more, "-o", tmp_path / "without").stdout)
+    for one in (found, again, without):
+        one.pop("output")
+    assert found == again == without
+    fitted = []
+    other = omnifeat(*compare, *more, *kept, "-o", tmp_path / "other", "--head", "levels", "--curve-levels", "")
+    assert other.exit_code == 0, other.output
+    assert fitted == ["interest-classifier"]
+    fitted = []
+    omnifeat(*compare, *more, *kept, "-o", tmp_path / "seed", "--seed", "1", "--curve-levels", "")
+    assert fitted == ["fasttext"]
+    for path in (tmp_path / "kept").iterdir():
+        path.write_text("{}", encoding="utf-8")
+    refused(omnifeat(*compare, *more, *kept, "-o", tmp_path / "new"), "kept/fasttext-", "remove it")
 
 
 def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

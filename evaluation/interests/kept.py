@@ -1,0 +1,112 @@
+"""Answers of fitted classifiers kept in files, so that a comparison that was cut goes on where it was.
+
+KEEP/SYSTEM-DIGEST.json    the answers to the test queries and what was chosen; the digest is of all that they depend on
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classifiers.answers import SystemAnswers
+from classifiers.interest import InterestPath
+from classifiers.metrics import LevelAnswers
+from evaluation.interests.systems import OURS_OVER, Choice, Examples
+from omnifeat import __version__
+from omnifeat.data.files import replace_when_whole
+from omnifeat.errors import DataError
+
+__all__ = ["kept_answers"]
+
+_FORMAT = 1
+_DIGEST = 20  # characters of it in a file's name
+
+
+def kept_answers(
+    folder: Path,
+    name: str,
+    parts: Sequence[Examples],
+    choice: Choice,
+    levels: int,
+    answer: Callable[[], tuple[SystemAnswers, dict[str, Any]]],
+) -> tuple[SystemAnswers, dict[str, Any]]:
+    """A system's answers to the test queries and what was chosen for it: read if they are there, else found and kept.
+
+    Parameters
+    ----------
+    folder
+        Of the files.
+    parts
+        The training, development and test queries, with their paths and what the system takes of them.
+    levels
+        Number of levels that are answered.
+    answer
+        Fits and answers.
+
+    Raises
+    ------
+    DataError
+        A file of the folder is not what was written there.
+    """
+    path = folder / f"{name}-{_digest(name, parts, choice, levels)[:_DIGEST]}.json"
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return _answers(name, found), found["chosen"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"File {path} cannot be read ({error}); remove it, and it is made again.") from error
+    answers, chosen = answer()
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"chosen": chosen, **_written(answers)})
+    with replace_when_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return answers, json.loads(text)["chosen"]
+
+
+def _digest(name: str, parts: Sequence[Examples], choice: Choice, levels: int) -> str:
+    settings: dict[str, Any] = {"format": _FORMAT, "version": __version__, "system": name, "levels": levels}
+    if name in OURS_OVER:
+        settings["choice"] = {key: value for key, value in choice.ours.items() if key != "threads"}
+    elif name == "fasttext":
+        settings["choice"] = {key: value for key, value in vars(choice).items() if key != "ours"}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for part in parts:
+        digest.update(json.dumps([part.queries, part.paths]).encode())
+        inputs = part.inputs(name)
+        if isinstance(inputs, np.ndarray):
+            digest.update(f"{inputs.dtype} {inputs.shape}".encode())
+            digest.update(np.ascontiguousarray(inputs).data)
+    return digest.hexdigest()
+
+
+def _written(answers: SystemAnswers) -> dict[str, Any]:
+    levels = [
+        {
+            "predicted": level.predicted,
+            "confidence": level.confidence.tolist(),
+            "hit": level.hit.tolist(),
+            "wanted": level.wanted.tolist(),
+        }
+        for level in answers.levels
+    ]
+    return {"levels": levels, "paths": answers.paths}
+
+
+def _answers(name: str, found: dict[str, Any]) -> SystemAnswers:
+    levels = tuple(
+        LevelAnswers(
+            _paths(level["predicted"]),
+            np.array(level["confidence"], dtype=np.float64),
+            np.array(level["hit"], dtype=np.bool_),
+            np.array(level["wanted"], dtype=np.bool_),
+        )
+        for level in found["levels"]
+    )
+    return SystemAnswers(name, levels, _paths(found["paths"]))
+
+
+def _paths(found: Sequence[Sequence[str]]) -> tuple[InterestPath, ...]:
+    return tuple(tuple(path) for path in found)
