@@ -7,12 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from omnifeat.cli import app
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
 from omnifeat.frozen import FrozenEncoder
+from tests.commands import omnifeat, refused
 
 KINDS = {"owl": "birds", "duck": "birds", "shark": "fish", "trout": "fish", "bread": "food", "plum": "food"}
 
@@ -25,18 +24,6 @@ class LetterEncoder:
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         counts = np.array([[text.count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts], float)
         return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("error: ")
-    assert "\n" not in result.stderr.strip()
-    for part in parts:
-        assert part in result.stderr
 
 
 @pytest.fixture

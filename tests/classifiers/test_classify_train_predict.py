@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
 from classifiers.interest import InterestClassifier
-from omnifeat.cli import app
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
 from omnifeat.frozen import FrozenEncoder
+from tests import commands
+from tests.commands import refused
 
 KINDS = {"owl": "birds", "duck": "birds", "shark": "fish", "trout": "fish", "bread": "food", "plum": "food"}
 INTERESTS = {"animals": None, "birds": "animals", "fish": "animals", "food": None, "cars": None}
@@ -31,16 +32,7 @@ class LetterEncoder:
         return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
 
 
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["classify", *(str(argument) for argument in arguments)])
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("error: ")
-    assert "\n" not in result.stderr.strip()
-    for part in parts:
-        assert part in result.stderr
+omnifeat = partial(commands.omnifeat, "classify")
 
 
 def write(folder: Path, links: list[tuple[str, str]], parents: dict[str, str | None] = INTERESTS) -> None:

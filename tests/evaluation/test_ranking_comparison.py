@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from evaluation.pretrained_columns import PRETRAINED_COLUMNS, pretrained_columns
 from evaluation.ranking_comparison import CompareSettings, RankingComparison, compare_rankers
 from evaluation.ranking_reports import comparison_markdown, write_comparison
 from evaluation.ranking_stages import COMPARED_STAGES, FitSettings
-from omnifeat.cli import app
 from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
 from omnifeat.data.splits import TimeSplit
 from omnifeat.errors import DataError, SettingError
 from omnifeat.frozen import FrozenEncoder
+from tests.commands import omnifeat
 from tests.ranking.test_rank_features import make_encoder
 
 MARCH = datetime(2024, 3, 1, tzinfo=UTC)
@@ -277,10 +277,6 @@ def test_pretrained_columns_by_hand(dataset: Path, tmp_path: Path) -> None:
     # "Ab" is the query "ab" written otherwise, and left out; capitals are no letters of the stand-in
     engaged = found["pretrained_max_cosine_engaged_queries"].to_pylist()
     assert engaged == [pytest.approx(half), pytest.approx(0), None, None]
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def refused(result: Result, *parts: str) -> None:

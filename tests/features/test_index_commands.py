@@ -7,29 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from omnifeat.cli import app
 from omnifeat.embed import embed_entities, embed_queries
 from omnifeat.errors import DataError, FingerprintError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.retrieval.hnsw import HnswIndex
 from omnifeat.retrieval.vector_retriever import VectorRetriever
+from tests.commands import omnifeat, refused
 
 PRODUCTS = pa.table({"id": ["b", "c"], "title": ["hat", "red shoes blue"]})
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code == 2, result.output
-    message = result.stderr.strip()
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 @pytest.fixture

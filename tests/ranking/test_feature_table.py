@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from omnifeat.cli import app
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.files import read_table
 from ranking.feature_table import JUDGMENT_SPLIT, PairRows, features_in
 from ranking.features import choose_features, declared_roles
+from tests.commands import omnifeat, refused
 from tests.ranking.test_rank_features import LOG, PINS, PRODUCTS, QUERIES, SHOWN, TIME_SPLIT, make_encoder
 
 JUDGED = pa.table(
@@ -25,20 +25,6 @@ JUDGED = pa.table(
         "rater": ["r1", "r2", "r1", "r1"],
     }
 )
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *parts: str) -> None:
-    """One sentence with the parts in it, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    message = result.stderr.strip()
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 def write(folder: Path, **replaced: Any) -> Path:

@@ -8,27 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from omnifeat.cli import app
 from omnifeat.data.files import read_table
 from ranking import LambdaRanker
+from tests.commands import omnifeat, refused
 
 WORDS = ("red", "blue", "shoes", "hat", "rain", "warm")
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *parts: str) -> None:
-    """One sentence with the parts in it, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    message = result.stderr.strip()
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 @pytest.fixture

@@ -8,25 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from omnifeat.cli import app
 from ranking.ads import AdsEngagementModel
 from ranking.relevance import AdsRelevanceModel, RelevanceModel
 from ranking.saving import load_model
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code == 2, result.output
-    message = result.stderr.strip()
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
+from tests.commands import omnifeat, refused
 
 
 @pytest.fixture

@@ -8,24 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from omnifeat.cli import app
 from ranking import L2Ranker, load_model
-
-
-def omnifeat(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *parts: str) -> None:
-    """One sentence with the parts in it, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    message = result.stderr.strip()
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
+from tests.commands import omnifeat, refused
 
 
 @pytest.fixture
