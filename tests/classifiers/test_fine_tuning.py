@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModel, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoModel
 
 from classifiers.fine_tuning import FineTuning, fine_tune
 from omnifeat.errors import DataError, EncoderError, SettingError
 from omnifeat.pretrained import PretrainedEncoder
+from tests.tiny_transformer import write_transformer
 
 WORDS = {("animals", "birds"): ("owl", "duck"), ("animals", "fish"): ("shark", "trout"), ("food",): ("bread", "plum")}
 TEXTS = [f"{one} {two}" for words in WORDS.values() for one in words for two in ("red", "big", "red big")]
@@ -20,21 +20,8 @@ QUICK = FineTuning(epochs=30, batch_size=6, encoder_learning_rate=1e-2, head_lea
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("encoder")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "big", *(word for words in WORDS.values() for word in words)]
-    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(path)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
-        max_position_embeddings=16,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(path)
-    return path
+    words = ["red", "big", *(word for words in WORDS.values() for word in words)]
+    return write_transformer(tmp_path_factory.mktemp("encoder"), words)
 
 
 def separation(folder: Path) -> float:

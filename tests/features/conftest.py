@@ -3,9 +3,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.models.config import EncoderConfig, EntityConfig, QueryConfig, fitted_to
@@ -13,6 +10,7 @@ from omnifeat.models.entity_features import entity_texts
 from omnifeat.models.omni import build_model
 from omnifeat.models.query import make_query_tokenizer
 from omnifeat.text import NgramTokenizer
+from tests.tiny_transformer import write_transformer
 
 QUERIES = ["red shoes", "hat", "帽子 bleu élégant", "Red  Shoes", "blue hat"]
 PINS = pa.table(
@@ -77,18 +75,4 @@ def pins_path(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a Transformers model of nine words."""
-    path = tmp_path_factory.mktemp("transformer")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "query", ":", "red", "shoe", "cat"]
-    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(path)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
-        max_position_embeddings=16,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(path)
-    return path
+    return write_transformer(tmp_path_factory.mktemp("transformer"), ["query", ":", "red", "shoe", "cat"])
