@@ -17,7 +17,7 @@ from classifiers.metrics import LevelAnswers
 from evaluation.interests.systems import OURS_OVER, Choice, Examples
 from omnifeat import __version__
 from omnifeat.data.files import replace_when_whole
-from omnifeat.errors import DataError
+from omnifeat.errors import DataError, OutputError
 
 __all__ = ["kept_answers"]
 
@@ -50,6 +50,8 @@ def kept_answers(
     ------
     DataError
         A file of the folder is not what was written there.
+    OutputError
+        The folder cannot be made or written to.
     """
     path = folder / f"{name}-{_digest(name, parts, choice, levels)[:_DIGEST]}.json"
     if path.is_file():
@@ -58,8 +60,11 @@ def kept_answers(
             return _answers(name, found), found["chosen"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"File {path} cannot be read ({error}); remove it, and it is made again.") from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
+    except OSError as error:
+        raise OutputError(f"Folder {folder} cannot be made ({error.strerror}); choose another place.") from error
     answers, chosen = answer()
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"chosen": chosen, **_written(answers)})
     with replace_when_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -32,8 +32,8 @@ __all__ = [
 FloatArray = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], FloatArray]
 OURS = "interest-classifier"
-# The interest classifier, by the vectors that it reads.
-OURS_OVER = {OURS: "vectors", f"{OURS}-pretrained": "pretrained", f"{OURS}-stacked": "stacked"}
+# The interest classifier over the frozen encoder's vectors, another's, and both side by side.
+OURS_OVER = (OURS, f"{OURS}-pretrained", f"{OURS}-stacked")
 # name: (what it is, what it takes)
 SYSTEMS: dict[str, tuple[str, str]] = {
     OURS: ("InterestClassifier over the frozen encoder's query embeddings", "vectors"),
@@ -130,7 +130,7 @@ def check_choice(names: Sequence[str], choice: Choice) -> None:
     MissingDependencyError
         A library is not installed.
     """
-    if OURS_OVER.keys() & set(names):
+    if any(name in OURS_OVER for name in names):
         check_settings(InterestClassifier(**choice.ours))
     if "fasttext" in names:
         fasttext_module()

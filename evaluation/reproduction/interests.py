@@ -66,7 +66,7 @@ def interest_section(found: Mapping[str, Any], fingerprints: Collection[str]) ->
         "about 30%, with the larger gains at the finer levels."
     )
     if len(encoders) > 1:
-        told += f" The study's query embeddings stand beside those of {len(encoders) - 1} more, not trained here."
+        told += f" The study's query embeddings stand beside those of {len(encoders) - 1} more."
     return Section(key="5.4", title="Classification of queries (section 5.4)", paragraphs=[told], table=_table(found))
 
 

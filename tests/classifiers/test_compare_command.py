@@ -176,6 +176,7 @@ def test_a_comparison_that_was_cut_goes_on(
     for path in (tmp_path / "kept").iterdir():
         path.write_text("{}", encoding="utf-8")
     refused(omnifeat(*compare, *more, *kept, "-o", tmp_path / "new"), "kept/fasttext-", "remove it")
+    refused(omnifeat(*compare, *more, "--keep", path, "-o", tmp_path / "new"), str(path), "choose another place")
 
 
 def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
