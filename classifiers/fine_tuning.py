@@ -20,7 +20,8 @@ from torch import nn
 from classifiers.paths import path_sets
 from omnifeat.data.files import replace_when_whole
 from omnifeat.errors import DataError, SettingError
-from omnifeat.pretrained import load_transformer
+from omnifeat.models.backbone import pool_tokens
+from omnifeat.pretrained import POOLINGS, load_transformer
 
 __all__ = ["FineTuning", "fine_tune"]
 
@@ -76,7 +77,7 @@ class FineTuning:
         for name in ("encoder_learning_rate", "head_learning_rate", "scale"):
             if not getattr(self, name) > 0:
                 raise SettingError(f"The {name!r} setting of FineTuning must be above 0; got {getattr(self, name)!r}.")
-        if self.pooling not in ("mean", "cls"):
+        if self.pooling not in POOLINGS:
             raise SettingError(f"There is no pooling {self.pooling!r}; choose mean or cls.")
         if not 0 <= self.label_smoothing < 1:
             raise SettingError(
@@ -210,10 +211,4 @@ def _embed(encoder: Any, inputs: list[torch.Tensor], batch: list[int], settings:
     mask_nL = (torch.arange(ids_nL.shape[1])[None] < lengths[:, None]).to(torch.int64)
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.half):
         states_nLH = encoder(input_ids=ids_nL, attention_mask=mask_nL).last_hidden_state
-    states_nLH = states_nLH.float()
-    if settings.pooling == "cls":
-        pooled_nH = states_nLH[:, 0]
-    else:
-        weights_nL1 = mask_nL.unsqueeze(-1).to(states_nLH.dtype)
-        pooled_nH = (states_nLH * weights_nL1).sum(1) / weights_nL1.sum(1).clamp(min=1)
-    return nn.functional.normalize(pooled_nH, dim=-1)
+    return nn.functional.normalize(pool_tokens(states_nLH.float(), mask_nL, settings.pooling), dim=-1)

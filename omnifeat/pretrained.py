@@ -16,14 +16,13 @@ import torch
 
 from omnifeat.data.locations import one_line
 from omnifeat.errors import EncoderError, SettingError
+from omnifeat.models.backbone import pool_tokens, without_provenance
 from omnifeat.models.encoder_folder import fingerprint_of
 from omnifeat.models.query_tokenizer import query_list
 
 __all__ = ["POOLINGS", "PretrainedEncoder", "load_transformer"]
 
 POOLINGS = ("mean", "cls")
-# Of a configuration: what says where a model was loaded from and by what, not what it computes.
-_NOT_THE_MODEL = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,7 @@ class PretrainedEncoder:
     def fingerprint(self) -> str:
         """SHA-256 in hex over weights, configuration, tokenizer, pooling, prefix and length."""
         settings = {
-            "config": {
-                key: value for key, value in self.model.config.to_diff_dict().items() if key not in _NOT_THE_MODEL
-            },
+            "config": without_provenance(self.model.config.to_diff_dict()),
             "pooling": self.pooling,
             "prefix": self.prefix,
             "max_length": self.max_length,
@@ -111,11 +108,7 @@ class PretrainedEncoder:
             states_nLH = self.model(
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
             ).last_hidden_state
-            if self.pooling == "cls":
-                pooled_nH = states_nLH[:, 0]
-            else:
-                mask_nL1 = inputs["attention_mask"].unsqueeze(-1).to(states_nLH.dtype)
-                pooled_nH = (states_nLH * mask_nL1).sum(1) / mask_nL1.sum(1).clamp(min=1)
+            pooled_nH = pool_tokens(states_nLH, inputs["attention_mask"], self.pooling)
             unit = torch.nn.functional.normalize(pooled_nH, dim=-1)
             vectors[start : start + len(batch)] = unit.numpy()
             if on_batch is not None:

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, DistilBertConfig
 from transformers.utils import logging
 
 from omnifeat.errors import EncoderError, SettingError
+from omnifeat.models.backbone import pool_tokens, without_provenance
 from omnifeat.models.compatibility import semi_orthogonal
 from omnifeat.models.config import QueryConfig
 from omnifeat.models.query_tokenizer import QueryTokenizer, normalise_query
@@ -38,8 +39,6 @@ _DROPOUT_SETTINGS = (
     "embedding_dropout",
     "mlp_dropout",
 )
-# Settings of a backbone that say where it came from or which library wrote it, not what it computes.
-_PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
 
 class QueryEncoder(nn.Module):
@@ -118,10 +117,7 @@ class QueryEncoder(nn.Module):
     def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The transformer's last layer, pooled, `(B, H)`: all that comes before the projection."""
         hidden_BLH: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.pooling == "cls":
-            return hidden_BLH[:, 0]
-        mask_BL1 = attention_mask.unsqueeze(-1).to(hidden_BLH.dtype)
-        return (hidden_BLH * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1).clamp(min=1)
+        return pool_tokens(hidden_BLH, attention_mask, self.pooling)
 
     def project(self, pooled_BH: Tensor) -> Tensor:
         """Embeddings `(B, dim)` of unit length of what `pool` gives."""
@@ -129,8 +125,7 @@ class QueryEncoder(nn.Module):
 
     def backbone_settings(self) -> dict[str, Any]:
         """The backbone's own configuration as JSON values: enough to build it again, with nothing of where it was."""
-        settings: dict[str, Any] = self.backbone.config.to_dict()  # type: ignore[union-attr, operator]
-        return {key: value for key, value in settings.items() if key not in _PROVENANCE}
+        return without_provenance(self.backbone.config.to_dict())  # type: ignore[union-attr, operator]
 
 
 def _transformer_layers(backbone: nn.Module) -> list[nn.Module]:
