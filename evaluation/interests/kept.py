@@ -1,6 +1,7 @@
 """Answers of fitted classifiers kept in files, so that a comparison that was cut goes on where it was.
 
 KEEP/SYSTEM-DIGEST.json    the answers to the test queries and what was chosen; the digest is of all that they depend on
+                           but the code, of which it has the version: after changing a classifier take another folder
 """
 
 import hashlib
