@@ -43,10 +43,23 @@ class EncodedQueries:
             raise NotFittedError("This InterestClassifier is not fitted yet; call fit, or load a saved one.")
         return self.tree_
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was opened from a path is opened again from it; it would make every copy as large as the encoder.
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
+        return {name: value for name, value in state.items() if name != "_opened"}
+
     def _encoder(self) -> Any:
-        several = self.encoder if isinstance(self.encoder, list | tuple) else [self.encoder]
+        """The encoder that is set; what is named by a path is opened once, not at each call."""
+        several = tuple(self.encoder) if isinstance(self.encoder, list | tuple) else (self.encoder,)
         if len(several) == 1 and not isinstance(several[0], str | Path):
             return several[0]
+        setting = (several, self.threads)
+        opened: tuple[Any, Any] | None = vars(self).get("_opened")
+        if opened is None or opened[0] != setting:
+            opened = self._opened = (setting, self._open(several))
+        return opened[1]
+
+    def _open(self, several: tuple[Any, ...]) -> Any:
         from omnifeat.query_encoders import StackedEncoder, open_query_encoder
 
         if all(isinstance(one, str | Path) for one in several):

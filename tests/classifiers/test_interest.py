@@ -1,6 +1,7 @@
 """The estimator: what it learns, what it answers, and what it refuses."""
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from classifiers.interest import InterestClassifier
 from classifiers.taxonomy import Taxonomy
 from omnifeat.errors import DataError, FingerprintError, SettingError
+from omnifeat.frozen import FrozenEncoder
 
 PATHS = [
     ("animals", "birds"),
@@ -269,6 +271,28 @@ def test_queries_may_be_text_with_an_encoder() -> None:
         fitted.predict(texts)
     with pytest.raises(SettingError, match="as text, but there is no encoder"):
         quick().fit(texts, paths)
+
+
+def test_an_encoder_named_by_its_path_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_one(path: str, **options: object) -> LetterEncoder:
+        opened.append(path)
+        return LetterEncoder()
+
+    monkeypatch.setattr(FrozenEncoder, "from_pretrained", open_one)
+    texts, paths = ["aab", "abb", "ccd", "cdd"], [("one",), ("one",), ("two",), ("two",)]
+    fitted = quick(encoder="letters").fit(texts, paths)
+    assert fitted.predict(texts) == paths
+    assert fitted.score(texts, paths) == 1.0
+    assert opened == ["letters"]
+    copied = pickle.loads(pickle.dumps(fitted))  # as a pool of processes does; it takes no encoder along
+    assert "_opened" not in vars(copied)
+    assert copied.predict(texts) == paths
+    assert opened == ["letters", "letters"]
+    fitted.set_params(encoder=["others"])
+    assert fitted.predict(texts) == paths
+    assert opened == ["letters", "letters", "others"]
 
 
 @pytest.mark.parametrize(
