@@ -2,10 +2,12 @@
 
 Eight trials over what FastText's authors vary first (character n-grams or none, runs of two words or none, few epochs
 or many), then six steps away from the best of them, one setting each. No time limit decides, so that a slower
-machine finds the same classifier.
+machine finds the same classifier. Several trials may run at once, each on the one thread that makes it repeatable.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -58,6 +60,8 @@ def tune_fasttext(
     *,
     grid: Sequence[dict[str, Any]] = GRID,
     steps: Sequence[dict[str, Any]] = STEPS,
+    known: Sequence[Trial] = (),
+    at_once: int = 1,
     on_trial: Callable[[Trial], None] | None = None,
     **fixed: Any,
 ) -> TunedFastText:
@@ -71,42 +75,95 @@ def tune_fasttext(
         To choose by; several paths a query.
     grid, steps
         Settings to try; then changes of the best of them, each alone. Of equals the first stays.
+    known
+        Trials made before on the same queries with the same `fixed`: they are not made again, but for the best.
+    at_once
+        Trials that run side by side. The result does not depend on it; each takes the memory of its models.
     on_trial
-        Called after each trial.
+        Called after each new trial, in the order in which they end.
     fixed
         Other settings of `FastTextClassifier`, as loss, target, buckets, seed.
 
     Raises
     ------
     SettingError
-        The grid is empty, or there are no development queries.
+        The grid is empty, there are no development queries, or fewer than one trial is to run at once.
     """
     if not grid:
         raise SettingError("The grid of FastText is empty; give at least one setting.")
     if not len(development_texts):
         raise SettingError("There are no development queries to tune FastText on; give some, or train it untuned.")
+    if at_once < 1:
+        raise SettingError(f"At least one trial of FastText must run at a time; got {at_once}.")
+    best = _Best()
+
+    def fitted(settings: dict[str, Any]) -> FastTextClassifier:
+        return FastTextClassifier(**{**fixed, **settings}).fit(texts, paths)
+
+    def attempt(place: int, settings: dict[str, Any]) -> Trial:
+        classifier = fitted(settings)
+        precision = float(np.mean(level_precisions(classifier, development_texts, development_paths)))
+        best.offer(place, precision, classifier)
+        return Trial(settings, precision)
+
     trials: list[Trial] = []
 
-    def tried(settings: dict[str, Any]) -> tuple[Trial, FastTextClassifier]:
-        classifier = FastTextClassifier(**{**fixed, **settings}).fit(texts, paths)
-        precision = float(np.mean(level_precisions(classifier, development_texts, development_paths)))
-        trials.append(Trial(settings, precision))
-        if on_trial is not None:
-            on_trial(trials[-1])
-        return trials[-1], classifier
+    def try_all(several: Sequence[dict[str, Any]]) -> None:
+        asked = dict(enumerate(several, len(trials)))
+        made = {place: _find(settings, known) for place, settings in asked.items()}
+        found = {place: trial for place, trial in made.items() if trial is not None}
+        jobs = {place: settings for place, settings in asked.items() if place not in found}
+        for place, trial in _side_by_side(attempt, jobs, at_once):
+            found[place] = trial
+            if on_trial is not None:
+                on_trial(trial)
+        trials.extend(found[place] for place in sorted(found))
 
-    best = tried(dict(grid[0]))
-    for settings in grid[1:]:
-        best = _better(best, tried(dict(settings)))
-    start = best[0].settings
-    for step in steps:
-        settings = {**start, **step}
-        if settings not in [trial.settings for trial in trials]:
-            best = _better(best, tried(settings))
-    return TunedFastText(best[1], best[0].settings, tuple(trials))
+    try_all([dict(settings) for settings in grid])
+    start = trials[_first_best(trials)].settings
+    changed = [{**start, **step} for step in steps]
+    try_all([settings for settings in changed if _find(settings, trials) is None])
+    place = _first_best(trials)
+    settings = trials[place].settings
+    classifier = best.classifier if best.classifier is not None and best.place == place else fitted(settings)
+    return TunedFastText(classifier, settings, tuple(trials))
 
 
-def _better(
-    one: tuple[Trial, FastTextClassifier], other: tuple[Trial, FastTextClassifier]
-) -> tuple[Trial, FastTextClassifier]:
-    return other if other[0].precision > one[0].precision else one
+class _Best:
+    """The classifier of the best trial so far, of equals the first in order; the others are let go."""
+
+    def __init__(self) -> None:
+        self.place = -1
+        self.precision = -1.0
+        self.classifier: FastTextClassifier | None = None
+        self._lock = threading.Lock()
+
+    def offer(self, place: int, precision: float, classifier: FastTextClassifier) -> None:
+        with self._lock:
+            if (precision, -place) > (self.precision, -self.place):
+                self.place, self.precision, self.classifier = place, precision, classifier
+
+
+def _find(settings: dict[str, Any], trials: Sequence[Trial]) -> Trial | None:
+    return next((trial for trial in trials if trial.settings == settings), None)
+
+
+def _first_best(trials: Sequence[Trial]) -> int:
+    return max(range(len(trials)), key=lambda place: (trials[place].precision, -place))
+
+
+def _side_by_side(
+    attempt: Callable[[int, dict[str, Any]], Trial], jobs: dict[int, dict[str, Any]], at_once: int
+) -> Iterator[tuple[int, Trial]]:
+    """The trials of the jobs as they end."""
+    if at_once == 1 or len(jobs) < 2:
+        for place, settings in jobs.items():
+            yield place, attempt(place, settings)
+        return
+    pool = ThreadPoolExecutor(min(at_once, len(jobs)))  # fastText lets go of the interpreter while it trains
+    try:
+        running = {pool.submit(attempt, place, settings): place for place, settings in jobs.items()}
+        for done in as_completed(running):
+            yield running[done], done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after an error the trials in the queue are not begun

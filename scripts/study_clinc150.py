@@ -31,6 +31,7 @@ from classifiers.taxonomy import Taxonomy
 from evaluation.interests.comparison import ComparisonSettings, compare, sampled_rows
 from evaluation.interests.report import write_comparison
 from evaluation.interests.systems import OURS, Choice, Examples
+from omnifeat.cores import thread_count
 from omnifeat.data.dataset import Dataset
 from omnifeat.pretrained import PretrainedEncoder
 
@@ -164,7 +165,13 @@ def main() -> None:
             found = compare(
                 *sets,
                 ComparisonSettings(systems=systems, reference=reference, seed=arguments.seed),
-                Choice(grid=grid, steps=steps, ours={"threads": arguments.threads}, seed=arguments.seed),
+                Choice(
+                    grid=grid,
+                    steps=steps,
+                    ours={"threads": arguments.threads},
+                    seed=arguments.seed,
+                    trials_at_once=thread_count(arguments.threads),
+                ),
                 say=lambda line: print(line, flush=True),
             )
             about = {"dataset": "clinc150", "examples an intent": size, "encoder": kind, "names": arguments.names}

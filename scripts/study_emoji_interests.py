@@ -22,6 +22,7 @@ from evaluation.interests.report import write_comparison
 from evaluation.interests.systems import OURS, Choice, Examples
 from evaluation.ratios import Ratios
 from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
+from omnifeat.cores import thread_count
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import replace_when_whole
 from omnifeat.frozen import FrozenEncoder
@@ -88,7 +89,8 @@ def main() -> None:
     ours = {"threads": arguments.threads, "head": arguments.head}
     if arguments.inverse_regularisation is not None:
         ours["inverse_regularisation"] = arguments.inverse_regularisation
-    choice = Choice(grid=grid, steps=steps, ours=ours, seed=arguments.seed)
+    at_once = thread_count(arguments.threads)
+    choice = Choice(grid=grid, steps=steps, ours=ours, seed=arguments.seed, trials_at_once=at_once)
     settings = ComparisonSettings(systems=SYSTEMS, seed=arguments.seed)
     answers: dict = {}
 

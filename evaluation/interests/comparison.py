@@ -13,7 +13,7 @@ from classifiers.interest import InterestPath
 from classifiers.metrics import answered_at_coverage, sibling_confusions, training_counts
 from evaluation.bootstrap import check_bootstrap
 from evaluation.interests.figures import COVERAGES, average_figures, hierarchical_figures, level_figures, reliability
-from evaluation.interests.kept import kept_answers
+from evaluation.interests.kept import KeptTrials, kept_answers
 from evaluation.interests.systems import (
     OURS,
     OURS_OVER,
@@ -174,9 +174,18 @@ def _answers_and_choice(
     training, development, test = parts
 
     def answer() -> tuple[SystemAnswers, dict[str, Any]]:
+        trials = KeptTrials(keep, training, development, choice) if keep is not None and name == "fasttext" else None
         if say is not None:
             say(f"fitting {name} on {len(training.queries):,} queries")
-        classifier, facts = fit_system(name, training, development, choice, None if say is None else _teller(say))
+
+        def on_trial(trial: Trial) -> None:
+            if trials is not None:
+                trials.add(trial)
+            if say is not None:
+                say(_told(trial))
+
+        known = () if trials is None else tuple(trials.trials)
+        classifier, facts = fit_system(name, training, development, choice, known, on_trial)
         return answers_of(name, classifier, test.inputs(name), test.paths, levels), facts
 
     return answer() if keep is None else kept_answers(keep, name, parts, choice, levels, answer)
@@ -239,9 +248,6 @@ def _confusions(
     return found
 
 
-def _teller(say: Callable[[str], None]) -> Callable[[Trial], None]:
-    def tell(trial: Trial) -> None:
-        settings = ", ".join(f"{name} {value}" for name, value in trial.settings.items())
-        say(f"FastText, {settings}: precision {trial.precision:.4f} on development queries")
-
-    return tell
+def _told(trial: Trial) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in trial.settings.items())
+    return f"FastText, {settings}: precision {trial.precision:.4f} on development queries"

@@ -1,18 +1,23 @@
 """Answers of fitted classifiers kept in files, so that a comparison that was cut goes on where it was.
 
-KEEP/SYSTEM-DIGEST.json    the answers to the test queries and what was chosen; the digest is of all that they depend on
-                           but the code, of which it has the version: after changing a classifier take another folder
+KEEP/SYSTEM-DIGEST.json             the answers to the test queries and what was chosen
+KEEP/fasttext-trials-DIGEST.json    FastText's trials, each as soon as it is made
+
+The digest is of all that a file depends on but the code, of which it has the version: after changing a classifier
+take another folder.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from classifiers.answers import SystemAnswers
+from classifiers.fasttext_tuning import Trial
 from classifiers.interest import InterestPath
 from classifiers.metrics import LevelAnswers
 from evaluation.interests.systems import OURS_OVER, Choice, Examples
@@ -20,10 +25,11 @@ from omnifeat import __version__
 from omnifeat.data.files import replace_when_whole
 from omnifeat.errors import DataError, OutputError
 
-__all__ = ["kept_answers"]
+__all__ = ["KeptTrials", "kept_answers"]
 
 _FORMAT = 1
 _DIGEST = 20  # characters of it in a file's name
+_NOT_OF_FASTTEXT = ("ours", "trials_at_once")
 
 
 def kept_answers(
@@ -60,7 +66,7 @@ def kept_answers(
             found = json.loads(path.read_text(encoding="utf-8"))
             return _answers(name, found), found["chosen"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"File {path} cannot be read ({error}); remove it, and it is made again.") from error
+            raise _not_kept(path, error) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
     except OSError as error:
@@ -72,12 +78,50 @@ def kept_answers(
     return answers, json.loads(text)["chosen"]
 
 
+class KeptTrials:
+    """FastText's trials on the same training and development queries, in a file that grows by each.
+
+    Raises
+    ------
+    DataError
+        The file is not what was written there.
+    OutputError
+        The folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, training: Examples, development: Examples, choice: Choice) -> None:
+        grid = replace(choice, grid=(), steps=())  # which trials are asked for does not change what they find
+        digest = _digest("fasttext", (training, development), grid, 0)
+        self.path = folder / f"fasttext-trials-{digest[:_DIGEST]}.json"
+        self.trials: list[Trial] = []
+        if self.path.is_file():
+            try:
+                found = json.loads(self.path.read_text(encoding="utf-8"))["trials"]
+                self.trials = [Trial(_settings(trial["settings"]), float(trial["precision"])) for trial in found]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise _not_kept(self.path, error) from error
+
+    def add(self, trial: Trial) -> None:
+        """Keep one more."""
+        self.trials.append(trial)
+        with replace_when_whole(self.path) as partial:
+            partial.write_text(json.dumps({"trials": [vars(one) for one in self.trials]}), encoding="utf-8")
+
+
+def _settings(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _not_kept(path: Path, error: Exception) -> DataError:
+    return DataError(f"File {path} cannot be read ({error}); remove it, and it is made again.")
+
+
 def _digest(name: str, parts: Sequence[Examples], choice: Choice, levels: int) -> str:
     settings: dict[str, Any] = {"format": _FORMAT, "version": __version__, "system": name, "levels": levels}
     if name in OURS_OVER:
         settings["choice"] = {key: value for key, value in choice.ours.items() if key != "threads"}
     elif name == "fasttext":
-        settings["choice"] = {key: value for key, value in vars(choice).items() if key != "ours"}
+        settings["choice"] = {key: value for key, value in vars(choice).items() if key not in _NOT_OF_FASTTEXT}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for part in parts:
         digest.update(json.dumps([part.queries, part.paths]).encode())

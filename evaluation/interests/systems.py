@@ -98,6 +98,8 @@ class Choice:
         Settings of `InterestClassifier`.
     seed
         Of FastText, which has one thread, so that it can be repeated.
+    trials_at_once
+        Trials of FastText that run side by side; what is chosen does not depend on it.
     """
 
     grid: tuple[dict[str, Any], ...] = GRID
@@ -107,6 +109,7 @@ class Choice:
     buckets: int = 200_000
     ours: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    trials_at_once: int = 1
 
 
 def check_systems(names: Sequence[str], pretrained: bool) -> None:
@@ -148,9 +151,13 @@ def fit_system(
     training: Examples,
     development: Examples,
     choice: Choice,
+    known: Sequence[Trial] = (),
     on_trial: Callable[[Trial], None] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
-    """A fitted classifier, and what was chosen for it on development queries, for JSON."""
+    """A fitted classifier, and what was chosen for it on development queries, for JSON.
+
+    `known` and `on_trial` are FastText's, see `classifiers.fasttext_tuning`.
+    """
     paths = [list(own) for own in training.paths]
     if name in OURS_OVER:
         ours = InterestClassifier(**choice.ours).fit(training.inputs(name), paths)
@@ -171,6 +178,8 @@ def fit_system(
             target=choice.target,
             buckets=choice.buckets,
             seed=choice.seed,
+            known=known,
+            at_once=choice.trials_at_once,
             on_trial=on_trial,
         )
         settings = tuned.classifier.get_params()

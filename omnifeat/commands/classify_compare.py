@@ -81,6 +81,7 @@ def main(
     from evaluation.interests.report import write_comparison
     from evaluation.interests.systems import OURS_OVER, Choice, Examples, check_choice, check_systems
     from evaluation.tables import difference_cell, interval_cell
+    from omnifeat.cores import thread_count
     from omnifeat.data.dataset import Dataset
     from omnifeat.errors import SettingError
     from omnifeat.query_encoders import open_query_encoder
@@ -102,7 +103,16 @@ def main(
     if inverse_regularisation is not None:
         ours["inverse_regularisation"] = inverse_regularisation
     grid, steps = (GRID, STEPS) if trials is None else (GRID[:trials], STEPS[: max(0, trials - len(GRID))])
-    choice = Choice(grid=grid, steps=steps, loss=loss, target=target, buckets=buckets, ours=ours, seed=seed)
+    choice = Choice(
+        grid=grid,
+        steps=steps,
+        loss=loss,
+        target=target,
+        buckets=buckets,
+        ours=ours,
+        seed=seed,
+        trials_at_once=thread_count(threads),
+    )
     check_choice(names, choice)
     dataset = Dataset.open(data)
     parts = {

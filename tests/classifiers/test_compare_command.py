@@ -179,6 +179,34 @@ def test_a_comparison_that_was_cut_goes_on(
     refused(omnifeat(*compare, *more, "--keep", path, "-o", tmp_path / "new"), str(path), "choose another place")
 
 
+def test_tuning_that_was_cut_goes_on(compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[tuple[Any, ...]] = []
+    fit = FastTextClassifier.fit
+
+    def counting(classifier: FastTextClassifier, *arguments: Any) -> Any:
+        if len(fitted) == most:
+            raise KeyboardInterrupt
+        fitted.append((classifier.word_ngrams, classifier.epochs))
+        return fit(classifier, *arguments)
+
+    monkeypatch.setattr(FastTextClassifier, "fit", counting)
+    more = ("--classifiers", "fasttext", "--fasttext-trials", 4, "--curve-levels", "", "--threads", 1, "--json")
+    kept = ("--keep", tmp_path / "kept")
+    most = 2
+    assert omnifeat(*compare, *more, *kept, "-o", tmp_path / "report").exit_code != 0
+    assert [path.name[:16] for path in (tmp_path / "kept").iterdir()] == ["fasttext-trials-"]
+    made, fitted, most = fitted, [], 99
+    found = json.loads(omnifeat(*compare, *more, *kept, "-o", tmp_path / "report").stdout)
+    assert (made, fitted[:2]) == ([(2, 25), (2, 100)], [(1, 25), (1, 100)])
+    without = json.loads(omnifeat(*compare, *more, "-o", tmp_path / "without").stdout)
+    assert found.pop("output") != without.pop("output")
+    assert found == without
+    (trials,) = (tmp_path / "kept").glob("fasttext-trials-*")
+    trials.write_text("[]", encoding="utf-8")
+    other = ("--fasttext-trials", 3)  # other trials of the same queries: the answers differ, the trials are the same
+    refused(omnifeat(*compare, *more, *kept, "-o", tmp_path / "bad", *other), str(trials), "remove it")
+
+
 def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = tmp_path / "new"
     refused(omnifeat(*compare, "-o", tmp_path), "exists already")

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from classifiers.answers import level_precisions
 from classifiers.fasttext_classifier import LOSSES, FastTextClassifier, fasttext_lines
-from classifiers.fasttext_tuning import GRID, tune_fasttext
+from classifiers.fasttext_tuning import GRID, Trial, tune_fasttext
 from classifiers.loading import load_any, takes_text
 from classifiers.logistic import TfidfLogisticClassifier
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
@@ -225,6 +225,30 @@ def test_tuning_keeps_the_best_trial() -> None:
         tune_fasttext(TEXTS, PATHS, TEXTS, truth, grid=[])
     with pytest.raises(SettingError, match="no development queries"):
         tune_fasttext(TEXTS, PATHS, [], [])
+
+
+def test_trials_may_run_side_by_side_and_go_on_from_known_ones() -> None:
+    truth = [(path,) for path in PATHS]
+    grid = [{"epochs": epochs, "learning_rate": 0.5} for epochs in (1, 40, 60)]
+    arguments = {"grid": grid, "steps": [{"dim": 4}, {"dim": 6}], "buckets": 500}
+    one = tune_fasttext(TEXTS, PATHS, TEXTS, truth, **arguments)
+    new: list[Trial] = []
+    two = tune_fasttext(TEXTS, PATHS, TEXTS, truth, **arguments, at_once=3, on_trial=new.append)
+    assert two.trials == one.trials
+    assert sorted(trial.settings["epochs"] for trial in new[:3]) == [1, 40, 60]
+    assert two.classifier.predict_proba(TEXTS, 1).tolist() == one.classifier.predict_proba(TEXTS, 1).tolist()
+    for known in (one.trials[:2], one.trials):
+        new.clear()
+        three = tune_fasttext(TEXTS, PATHS, TEXTS, truth, **arguments, known=known, on_trial=new.append)
+        assert new == list(one.trials[len(known) :])
+        assert three.trials == one.trials
+        assert three.settings == one.settings
+        assert three.classifier.predict_proba(TEXTS, 1).tolist() == one.classifier.predict_proba(TEXTS, 1).tolist()
+    bad = [*grid, {"learning_rate": -1.0}]
+    with pytest.raises(SettingError, match="learning_rate"):
+        tune_fasttext(TEXTS, PATHS, TEXTS, truth, grid=bad, at_once=2, buckets=500)
+    with pytest.raises(SettingError, match="one trial of FastText must run at a time; got 0"):
+        tune_fasttext(TEXTS, PATHS, TEXTS, truth, grid=grid, at_once=0)
 
 
 def test_the_stated_grid_holds_the_strong_setting_of_few_epochs() -> None:
