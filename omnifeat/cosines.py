@@ -18,7 +18,7 @@ from omnifeat.compiled import compiled_reordering
 from omnifeat.cores import thread_count
 from omnifeat.errors import SettingError
 
-__all__ = ["copy_rows", "engaged_cosines", "inverse_norms", "pair_cosines"]
+__all__ = ["Rows", "copy_rows", "engaged_cosines", "inverse_norms", "pair_cosines"]
 
 Float32 = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.integer]

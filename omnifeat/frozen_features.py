@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.cosines import engaged_cosines, inverse_norms, pair_cosines
+from omnifeat.cosines import inverse_norms
 from omnifeat.data.files import as_table, like_input
 from omnifeat.errors import DataError
+from omnifeat.feature_columns import ENGAGED, REASONS, UNSCORED, EngagedQueries, PairColumns, reason_column
 from omnifeat.models.config import EncoderConfig
 from omnifeat.text import normalise
 
@@ -26,16 +27,7 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_ENGAGED = "engaged_queries"
 _SEPARATOR = "\x1f"  # stands in no id
-REASONS = (
-    "query is null",
-    "query is blank",
-    "entity_id is null",
-    "entity_id is not among the entities",
-    "query vector is zero",
-    "entity vector is zero",
-)
 
 
 class PairEncoder(Protocol):
@@ -94,50 +86,41 @@ def featurize_pairs(
     candidate_rows_P = used_rows_P.copy()
     candidate_rows_P[is_query_P] = np.where(entity_query_rows >= 0, entity_query_rows + len(entities_ED), -1)
 
-    reasons = _reasons(query_rows_P, blank_Q, candidate_rows_P, null_entity_P, vectors_QD, all_entities_D, len(used))
+    codes_P = _reason_codes(
+        query_rows_P, blank_Q, candidate_rows_P, null_entity_P, vectors_QD, all_entities_D, len(used)
+    )
     if strict:
-        _refuse_unscored(reasons, table)
-    scored_P = reasons.is_null().to_numpy(zero_copy_only=False)
-    query_rows_P = np.where(scored_P, query_rows_P, -1)
-    candidate_rows_P = np.where(scored_P, candidate_rows_P, -1)
-
-    columns = _learned_cosines(encoder.config, vectors_QD, all_entities_D, query_rows_P, candidate_rows_P)
-    own_rows_P = np.where(is_query_P, -1, candidate_rows_P)
+        _refuse_unscored(codes_P, table)
+    widths = sorted({*encoder.config.matryoshka, encoder.config.dim})
+    query_norms_QW = inverse_norms(vectors_QD, widths)
+    compatibility = {}
     for name in encoder.config.compatibility:
         if name in catalogue.column_names:
-            existing_ED = np.zeros_like(entities_ED)
+            existing_ED = np.zeros_like(all_entities_D)  # zero for queries that stand as entities
             if len(used):
-                existing_ED, _ = encoder.encode_compatibility(used, name, entity_type)
-            columns[f"cosine_{name}"] = pair_cosines(vectors_QD, existing_ED, query_rows_P, own_rows_P)[:, 0]
-    if _ENGAGED in catalogue.column_names:
-        keys_Q = None
+                existing_ED[: len(used)], _ = encoder.encode_compatibility(used, name, entity_type)
+            compatibility[name] = existing_ED, inverse_norms(existing_ED)[:, 0]
+    of_entities, keys_Q = None, None
+    if ENGAGED in catalogue.column_names:
+        counts_E = np.append(lengths_E, np.zeros(len(vectors_QD), np.int64))
+        of_entities = EngagedQueries(np.cumsum(counts_E) - counts_E, counts_E, engaged_rows)
         if leave_out_own_query:
             codes = pc.dictionary_encode(normalise(distinct)).indices
             keys_Q = codes.to_numpy(zero_copy_only=False).astype(np.int64)
-        both = engaged_cosines(
-            vectors_QD,
-            np.ascontiguousarray(inverse_norms(vectors_QD)[:, 0]),
-            query_rows_P,
-            own_rows_P,
-            np.cumsum(lengths_E) - lengths_E,
-            lengths_E,
-            engaged_rows,
-            leave_out=keys_Q,
-        )
-        columns["max_cosine_engaged_queries"] = both[:, 0]
-        columns["mean_cosine_engaged_queries"] = both[:, 1]
-    return like_input(_with_columns(table, columns, reasons, column_prefix), pairs)
-
-
-def _learned_cosines(
-    config: EncoderConfig, queries_QD: Float32, entities_D: Float32, query_rows_P: Int64, entity_rows_P: Int64
-) -> dict[str, Float32]:
-    widths = [*sorted(width for width in config.matryoshka if width < config.dim), config.dim]
-    cosines = pair_cosines(queries_QD, entities_D, query_rows_P, entity_rows_P, widths=widths)
-    columns = {"cosine": cosines[:, -1]}
-    for index, width in enumerate(widths[:-1]):
-        columns[f"cosine_{width}"] = cosines[:, index]
-    return columns
+    columns = PairColumns(
+        widths=widths,
+        queries=vectors_QD,
+        query_norms=query_norms_QW,
+        whole_query_norms=np.ascontiguousarray(query_norms_QW[:, -1]),
+        entities=all_entities_D,
+        entity_norms=inverse_norms(all_entities_D, widths),
+        compatibility=compatibility,
+        engaged=of_entities,
+        leave_out=keys_Q,
+    )
+    found = columns.of(np.where(codes_P == 0, query_rows_P, -1), np.where(codes_P == 0, candidate_rows_P, -1))
+    named = dict(zip(columns.names, found, strict=True))
+    return like_input(_with_columns(table, named, reason_column(codes_P), column_prefix), pairs)
 
 
 def _check_columns(pairs: pa.Table, entities: pa.Table) -> None:
@@ -195,13 +178,13 @@ def _numbered(rows_P: Int64) -> tuple[Int64, Int64]:
 
 def _engaged_queries(entities: pa.Table) -> tuple[pa.Array, Int64]:
     """Engaged queries of all entities, one after another, and how many each has; nulls are left out."""
-    if _ENGAGED not in entities.column_names:
+    if ENGAGED not in entities.column_names:
         return pa.array([], pa.large_string()), np.zeros(len(entities), np.int64)
-    lists = entities.column(_ENGAGED).combine_chunks()
+    lists = entities.column(ENGAGED).combine_chunks()
     if pa.types.is_null(lists.type):
         return pa.array([], pa.large_string()), np.zeros(len(entities), np.int64)
     if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
-        raise DataError(f"Column '{_ENGAGED}' holds {lists.type} where lists of text are needed.")
+        raise DataError(f"Column '{ENGAGED}' holds {lists.type} where lists of text are needed.")
     owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
     texts = pc.list_flatten(lists).cast(pa.large_string())
     kept = pc.is_valid(texts)
@@ -214,7 +197,7 @@ def _blank(texts: pa.Array) -> Bools:
     return blank
 
 
-def _reasons(
+def _reason_codes(
     query_rows_P: Int64,
     blank_Q: Bools,
     entity_rows_P: Int64,
@@ -222,8 +205,8 @@ def _reasons(
     queries_QD: Float32,
     entities_D: Float32,
     proper_entities: int,
-) -> pa.StringArray:
-    """Why each pair has no cosine, null where it has one; the query's reason before the entity's."""
+) -> Int64:
+    """Why each pair has no cosine, as a place in `REASONS` from 1; 0 where it has one."""
     # a blank text that stands as an entity is unknown, rather than known and zero
     blank_E = np.append(np.zeros(proper_entities, np.bool_), blank_Q)
     # row -1, no row, reads the value appended
@@ -231,20 +214,18 @@ def _reasons(
     unknown_P = np.append(blank_E, True)[entity_rows_P]
     zero_query_P = np.append(np.all(queries_QD == 0, axis=1), False)[query_rows_P]
     zero_entity_P = np.append(np.all(entities_D == 0, axis=1), False)[entity_rows_P]
-    holds = [query_rows_P < 0, blank_P, null_entity_P, unknown_P, zero_query_P, zero_entity_P]
-    first = np.argmax([*holds, np.ones(len(query_rows_P), np.bool_)], axis=0)
-    index = pa.array(first.astype(np.int32), mask=first == len(REASONS))
-    return pa.DictionaryArray.from_arrays(index, pa.array(REASONS, pa.string())).dictionary_decode()
+    holds = np.stack([query_rows_P < 0, blank_P, null_entity_P, unknown_P, zero_query_P, zero_entity_P])
+    return np.where(holds.any(axis=0), holds.argmax(axis=0) + 1, 0)
 
 
-def _refuse_unscored(reasons: pa.StringArray, pairs: pa.Table) -> None:
-    unscored = np.flatnonzero(reasons.is_valid().to_numpy(zero_copy_only=False))
+def _refuse_unscored(codes_P: Int64, pairs: pa.Table) -> None:
+    unscored = np.flatnonzero(codes_P)
     if len(unscored):
         row = int(unscored[0])
         identifier = pairs.column("entity_id")[row].as_py()
         raise DataError(
-            f"Row {row} of the pairs (entity_id {identifier!r}) cannot be scored: {reasons[row].as_py()}; mend it, or "
-            "leave out 'strict' to keep such rows with nulls."
+            f"Row {row} of the pairs (entity_id {identifier!r}) cannot be scored: {REASONS[codes_P[row] - 1]}; mend "
+            "it, or leave out 'strict' to keep such rows with nulls."
         )
 
 
@@ -252,7 +233,7 @@ def _with_columns(
     pairs: pa.Table, columns: Mapping[str, Float32], reasons: pa.StringArray, column_prefix: str
 ) -> pa.Table:
     arrays = {name: pa.array(np.ascontiguousarray(values), from_pandas=True) for name, values in columns.items()}
-    arrays["unscored"] = reasons
+    arrays[UNSCORED] = reasons
     for name, array in arrays.items():
         if column_prefix + name in pairs.column_names:
             raise DataError(

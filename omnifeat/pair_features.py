@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from omnifeat.ahead import ahead
-from omnifeat.cosines import engaged_cosines, pair_cosines
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.errors import DataError
+from omnifeat.feature_columns import ENGAGED, REASONS, UNSCORED, PairColumns, column_names, reason_column
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import as_strings
-from omnifeat.pair_vectors import ENGAGED, PairVectors, Progress, no_progress
+from omnifeat.pair_vectors import PairVectors, Progress, no_progress
 from omnifeat.scratch import RowNumbers, Scratch
 
 __all__ = [
@@ -34,18 +34,7 @@ __all__ = [
     "prepare",
 ]
 
-UNSCORED = "unscored"
-ENGAGED_COLUMNS = ("max_cosine_engaged_queries", "mean_cosine_engaged_queries")
-
-# What the `unscored` column says; 0 is null, a pair with a cosine.
-_REASONS = (
-    "query is null",
-    "query is blank",
-    "entity_id is null",
-    "entity_id is not among the entities",
-    "query vector is zero",
-    "entity vector is zero",
-)
+# Places in `REASONS`, from 1; 0 is a pair with a cosine.
 _QUERY_NULL, _QUERY_BLANK, _ENTITY_NULL, _ENTITY_UNKNOWN, _QUERY_ZERO, _ENTITY_ZERO = range(1, 7)
 
 UInt8 = npt.NDArray[np.uint8]
@@ -118,13 +107,15 @@ class PreparedPairs:
 
 def feature_names(options: FeatureOptions) -> list[str]:
     """Names of the columns to come, without prefix, `unscored` last."""
-    config = options.encoder.config
-    present = {name for source in options.sources for name in source.schema.names}
-    names = ["cosine", *(f"cosine_{width}" for width in sorted(config.matryoshka) if width < options.encoder.dim)]
-    names += [f"cosine_{name}" for name in config.compatibility if name in present]
-    if ENGAGED in present:
-        names += ENGAGED_COLUMNS
-    return [*names, UNSCORED]
+    config, dim = options.encoder.config, options.encoder.dim
+    present = _source_columns(options)
+    widths = sorted({*config.matryoshka, dim})
+    compatibility = [name for name in config.compatibility if name in present]
+    return [*column_names(widths, compatibility, ENGAGED in present), UNSCORED]
+
+
+def _source_columns(options: FeatureOptions) -> set[str]:
+    return {name for source in options.sources for name in source.schema.names}
 
 
 def output_schema(pairs: PairTable, options: FeatureOptions) -> pa.Schema:
@@ -193,7 +184,7 @@ def _refuse_unscored(pairs: PairTable, state: PreparedPairs, options: FeatureOpt
             if reasons[row] in (_ENTITY_UNKNOWN, _ENTITY_ZERO):
                 identifier = f" (entity_id {state.vectors.entities.take(entity_rows[row : row + 1])[0]!r})"
             raise DataError(
-                f"{pairs.name}, row {start + row + 1}: {_REASONS[reasons[row] - 1]}{identifier}; mend it, or leave out "
+                f"{pairs.name}, row {start + row + 1}: {REASONS[reasons[row] - 1]}{identifier}; mend it, or leave out "
                 "--strict (strict) to keep such rows with nulls."
             )
 
@@ -230,58 +221,16 @@ def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> Prep
 
 
 def _features(
-    state: PreparedPairs, names: Sequence[str], query_rows: Int32, entity_rows: Int32, threads: int
+    state: PreparedPairs, columns: PairColumns, names: Sequence[str], query_rows: Int32, entity_rows: Int32
 ) -> list[pa.Array]:
-    """The feature columns of some pairs, in the order of `names`."""
-    vectors = state.vectors
+    """The feature columns of some pairs, in the order of `names`, `unscored` last."""
     reasons = _reasons(query_rows, entity_rows, state.query_reasons, state.entity_reasons)
+    state.unscored.update(dict(enumerate(np.bincount(reasons, minlength=len(REASONS) + 1).tolist())))
     scored = reasons == 0
-    state.unscored.update(dict(enumerate(np.bincount(reasons, minlength=len(_REASONS) + 1).tolist())))
-    query_rows = np.where(scored, query_rows, np.int32(-1))
-    entity_rows = np.where(scored, entity_rows, np.int32(-1))
-    values: dict[str, npt.NDArray[np.float32]] = {}
-    cosines = pair_cosines(
-        vectors.query_vectors,
-        vectors.entity_vectors,
-        query_rows,
-        entity_rows,
-        widths=vectors.widths,
-        query_norms_QW=vectors.query_norms,
-        entity_norms_EW=vectors.entity_norms,
-        threads=threads,
-    )
-    for index, width in enumerate(vectors.widths):
-        values["cosine" if index == len(vectors.widths) - 1 else f"cosine_{width}"] = cosines[:, index]
-    whole_norms = np.ascontiguousarray(vectors.query_norms[:, -1])
-    for name, (existing, norms) in vectors.compatibility.items():
-        values[f"cosine_{name}"] = pair_cosines(
-            vectors.query_vectors,
-            existing,
-            query_rows,
-            entity_rows,
-            query_norms_QW=whole_norms[:, None],
-            entity_norms_EW=norms[:, None],
-            threads=threads,
-        )[:, 0]
-    if ENGAGED_COLUMNS[0] in names:
-        engaged = engaged_cosines(
-            vectors.query_vectors,
-            whole_norms,
-            query_rows,
-            entity_rows,
-            vectors.engaged_starts,
-            vectors.engaged_lengths,
-            vectors.engaged,
-            leave_out=state.query_texts,
-            threads=threads,
-        )
-        for index, name in enumerate(ENGAGED_COLUMNS):
-            values[name] = engaged[:, index]
-    columns = [pa.array(np.ascontiguousarray(values[name]), from_pandas=True) for name in names if name != UNSCORED]
-    if scored.all():
-        return [*columns, pa.nulls(len(reasons), pa.string())]
-    index = pa.array(reasons.astype(np.int32) - 1, mask=scored)
-    return [*columns, pa.DictionaryArray.from_arrays(index, pa.array(_REASONS, pa.string())).dictionary_decode()]
+    found = columns.of(np.where(scored, query_rows, np.int32(-1)), np.where(scored, entity_rows, np.int32(-1)))
+    values = dict(zip(columns.names, found, strict=True))
+    arrays = [pa.array(np.ascontiguousarray(values[name]), from_pandas=True) for name in names if name != UNSCORED]
+    return [*arrays, reason_column(reasons)]
 
 
 def featurized_batches(
@@ -289,13 +238,14 @@ def featurized_batches(
 ) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
     """Batches of the pairs, with their features."""
     names = feature_names(options)
+    of_pairs = state.vectors.columns(engaged=ENGAGED in _source_columns(options), leave_out=state.query_texts)
     done = 0
     with options.progress("featurizing pairs", len(state.numbers)) as advance:
         for batch in ahead(pairs.read(columns, options.batch_size), options.threads):
             if done + batch.num_rows > len(state.numbers):
                 break
             query_rows, entity_rows = state.numbers.read(done, batch.num_rows)
-            yield batch, _features(state, names, query_rows, entity_rows, options.threads)
+            yield batch, _features(state, of_pairs, names, query_rows, entity_rows)
             done += batch.num_rows
             advance(batch.num_rows)
     if done != len(state.numbers):
@@ -304,7 +254,7 @@ def featurized_batches(
 
 def make_report(state: PreparedPairs, options: FeatureOptions) -> FeaturizeReport:
     """What was done, once all pairs went through `featurized_batches`."""
-    unscored = {_REASONS[code - 1]: count for code, count in sorted(state.unscored.items()) if code > 0 and count > 0}
+    unscored = {REASONS[code - 1]: count for code, count in sorted(state.unscored.items()) if code > 0 and count > 0}
     report = FeaturizeReport(
         rows=len(state.numbers),
         unscored=unscored,

@@ -22,14 +22,13 @@ from omnifeat.cosines import copy_rows, inverse_norms
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.errors import DataError
+from omnifeat.feature_columns import ENGAGED, EngagedQueries, PairColumns
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.scratch import Scratch
 from omnifeat.text.normalise import normalise
 
-__all__ = ["ENGAGED", "PairVectors", "Progress", "no_progress"]
-
-ENGAGED = "engaged_queries"
+__all__ = ["PairVectors", "Progress", "no_progress"]
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -245,6 +244,31 @@ class PairVectors:
         self._encode_entities(sources)
         self.query_norms = inverse_norms(self.query_vectors, self.widths, self._threads)
         self.entity_norms = inverse_norms(self.entity_vectors, self.widths, self._threads)
+
+    def columns(self, *, engaged: bool, leave_out: Int64 | None) -> PairColumns:
+        """The cosine columns of pairs of these rows, after `encode`.
+
+        Parameters
+        ----------
+        engaged
+            Whether the sources tell the engaged queries.
+        leave_out
+            See `PairColumns`.
+        """
+        of_entities = EngagedQueries(self.engaged_starts, self.engaged_lengths, self.engaged)
+        order = [name for name in self._encoder.config.compatibility if name in self.compatibility]
+        return PairColumns(
+            widths=self.widths,
+            queries=self.query_vectors,
+            query_norms=self.query_norms,
+            whole_query_norms=np.ascontiguousarray(self.query_norms[:, -1]),
+            entities=self.entity_vectors,
+            entity_norms=self.entity_norms,
+            compatibility={name: self.compatibility[name] for name in order},
+            engaged=of_entities if engaged else None,
+            leave_out=leave_out,
+            threads=self._threads,
+        )
 
     def _encode_texts(self, keys: KeyIndex, rows: Int64, into: Float32, description: str) -> None:
         if len(rows) == 0:

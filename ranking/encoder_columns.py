@@ -2,25 +2,26 @@
 
 `omnifeat.featurize` reads a table of pairs twice to encode what it names. A ranker that answers queries has the
 catalogue encoded beforehand and meets queries one at a time. Both take their vectors from `PairVectors` and their
-cosines from `omnifeat.cosines`, and name their columns alike.
+columns from `omnifeat.feature_columns`.
 
 Shape suffixes: N entities of the catalogue, Q queries with a vector, D dim, P pairs.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.cosines import engaged_cosines, inverse_norms, pair_cosines
+from omnifeat.cosines import inverse_norms
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
+from omnifeat.feature_columns import ENGAGED
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import KeyIndex, as_strings
-from omnifeat.pair_features import ENGAGED_COLUMNS
-from omnifeat.pair_vectors import ENGAGED, PairVectors, Progress
+from omnifeat.pair_vectors import PairVectors, Progress
 from omnifeat.scratch import Scratch
 from omnifeat.text.normalise import normalise
 
@@ -75,8 +76,6 @@ class EncoderColumns:
         vectors.encode(sources, vectors.blank_queries())
         self._vectors = vectors
         present = {name for source in sources for name in source.schema.names}
-        self._compatibility = [name for name in encoder.config.compatibility if name in vectors.compatibility]
-        self._has_engaged = ENGAGED in present
         self._engaged_queries = len(vectors.queries)
         self._room = room
         # the engaged queries' vectors first, then those of queries that are met
@@ -93,14 +92,18 @@ class EncoderColumns:
             texts = normalise(vectors.queries.strings())
             self._text_of[: self._engaged_queries] = self._texts.intern(as_strings(texts, ENGAGED))
         self._met: dict[str, int] = {}
+        # the matrices of queries are filled in place as queries are met
+        self._columns = replace(
+            vectors.columns(engaged=ENGAGED in present, leave_out=self._text_of if len(self._text_of) else None),
+            queries=self._queries_QD,
+            query_norms=self._norms_QW,
+            whole_query_norms=self._whole_norms,
+        )
 
     @property
     def names(self) -> list[str]:
         """Names of the columns, in their order, with the prefix."""
-        widths = self._vectors.widths
-        names = ["cosine", *(f"cosine_{width}" for width in widths[:-1])]
-        names += [f"cosine_{name}" for name in self._compatibility]
-        return [self.prefix + name for name in [*names, *(ENGAGED_COLUMNS if self._has_engaged else ())]]
+        return [self.prefix + name for name in self._columns.names]
 
     def columns(self, queries: pa.LargeStringArray, query_rows_P: Int32, entity_rows_P: Int32) -> list[Float32]:
         """The columns of pairs, float32 (P,) each, in the order of `names`; NaN where there is no cosine.
@@ -113,49 +116,7 @@ class EncoderColumns:
             Rows of `queries` and of the catalogue, -1 for none.
         """
         slots = np.append(self._slots(queries), np.int32(-1))
-        query_rows, entity_rows = slots[query_rows_P], self._row_of[entity_rows_P]
-        vectors = self._vectors
-        cosines = pair_cosines(
-            self._queries_QD,
-            vectors.entity_vectors,
-            query_rows,
-            entity_rows,
-            widths=vectors.widths,
-            query_norms_QW=self._norms_QW,
-            entity_norms_EW=vectors.entity_norms,
-            threads=self._threads,
-        )
-        columns = [cosines[:, -1], *(cosines[:, place] for place in range(len(vectors.widths) - 1))]
-        # a pair that has no cosine has no other one either, as `omnifeat.featurize` has it
-        unscored = np.isnan(cosines[:, -1])
-        entity_rows = np.where(unscored, np.int32(-1), entity_rows)
-        for name in self._compatibility:
-            existing, norms = vectors.compatibility[name]
-            columns.append(
-                pair_cosines(
-                    self._queries_QD,
-                    existing,
-                    query_rows,
-                    entity_rows,
-                    query_norms_QW=self._whole_norms[:, None],
-                    entity_norms_EW=norms[:, None],
-                    threads=self._threads,
-                )[:, 0]
-            )
-        if self._has_engaged:
-            both = engaged_cosines(
-                self._queries_QD,
-                self._whole_norms,
-                query_rows,
-                entity_rows,
-                vectors.engaged_starts,
-                vectors.engaged_lengths,
-                vectors.engaged,
-                leave_out=self._text_of if len(self._text_of) else None,
-                threads=self._threads,
-            )
-            columns += [both[:, 0], both[:, 1]]
-        return columns
+        return self._columns.of(slots[query_rows_P], self._row_of[entity_rows_P])
 
     def _slots(self, queries: pa.LargeStringArray) -> Int32:
         """The rows of the queries' vectors; what has none is encoded."""

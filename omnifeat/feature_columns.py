@@ -1,0 +1,136 @@
+"""The columns that pairs get: their names and order, their cosines, and the sentences of `unscored`.
+
+Shape legend: P pairs, Q queries, E entities, D dim, W prefix widths of the embedding, the whole one last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from omnifeat.cosines import Rows, engaged_cosines, pair_cosines
+
+__all__ = ["ENGAGED", "REASONS", "UNSCORED", "EngagedQueries", "PairColumns", "column_names", "reason_column"]
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+ENGAGED = "engaged_queries"  # the entities' column
+UNSCORED = "unscored"
+# What `unscored` says of a pair without a cosine; where several hold, the first.
+REASONS = (
+    "query is null",
+    "query is blank",
+    "entity_id is null",
+    "entity_id is not among the entities",
+    "query vector is zero",
+    "entity vector is zero",
+)
+
+
+def column_names(widths: Sequence[int], compatibility: Sequence[str], engaged: bool) -> list[str]:
+    """Names of the cosine columns in their order; `compatibility` names the existing embeddings that are there."""
+    names = ["cosine", *(f"cosine_{width}" for width in widths[:-1]), *(f"cosine_{name}" for name in compatibility)]
+    return [*names, "max_cosine_engaged_queries", "mean_cosine_engaged_queries"] if engaged else names
+
+
+def reason_column(codes_P: npt.NDArray[np.integer]) -> pa.StringArray:
+    """The column `unscored`: null where the code is 0, the n-th of `REASONS` where it is n."""
+    if not codes_P.any():
+        return pa.nulls(len(codes_P), pa.string())
+    index = pa.array(codes_P.astype(np.int32) - 1, mask=codes_P == 0)
+    return pa.DictionaryArray.from_arrays(index, pa.array(REASONS, pa.string())).dictionary_decode()
+
+
+@dataclass(frozen=True)
+class EngagedQueries:
+    """Entity e was engaged with the queries `rows[starts[e] : starts[e] + lengths[e]]`."""
+
+    starts: Int64
+    lengths: Int64
+    rows: Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairColumns:
+    """Vectors in memory, and the cosine columns of pairs of their rows.
+
+    Attributes
+    ----------
+    widths
+        W prefix widths of the embedding, rising, D the last.
+    queries, entities
+        float32 (Q, D) and (E, D), need not be of unit length.
+    query_norms, entity_norms
+        `omnifeat.cosines.inverse_norms` of them, (Q, W) and (E, W); `whole_query_norms` is the former's last column on
+        its own, (Q,).
+    compatibility
+        Existing embeddings of the entities, float32 (E, D), and one over their lengths (E,), by name.
+    engaged
+        The entities' engaged queries; None if they are not known.
+    leave_out
+        int64 (Q,), a number per query text: engaged queries with the number of the pair's own query are left out.
+    threads
+        All cores if None.
+    """
+
+    widths: Sequence[int]
+    queries: Float32
+    query_norms: Float32
+    whole_query_norms: Float32
+    entities: Float32
+    entity_norms: Float32
+    compatibility: Mapping[str, tuple[Float32, Float32]] = field(default_factory=dict)
+    engaged: EngagedQueries | None = None
+    leave_out: Int64 | None = None
+    threads: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns in their order."""
+        return column_names(self.widths, list(self.compatibility), self.engaged is not None)
+
+    def of(self, query_rows_P: Rows, entity_rows_P: Rows) -> list[Float32]:
+        """The columns, float32 (P,) each, in the order of `names`; -1 is no row, NaN no cosine.
+
+        A pair without a learned cosine has no other either.
+        """
+        learned = pair_cosines(
+            self.queries,
+            self.entities,
+            query_rows_P,
+            entity_rows_P,
+            widths=self.widths,
+            query_norms_QW=self.query_norms,
+            entity_norms_EW=self.entity_norms,
+            threads=self.threads,
+        )
+        columns = [learned[:, -1], *(learned[:, place] for place in range(len(self.widths) - 1))]
+        scored_rows_P = np.where(np.isnan(learned[:, -1]), entity_rows_P.dtype.type(-1), entity_rows_P)
+        for existing_ED, norms_E in self.compatibility.values():
+            cosines = pair_cosines(
+                self.queries,
+                existing_ED,
+                query_rows_P,
+                scored_rows_P,
+                query_norms_QW=self.whole_query_norms[:, None],
+                entity_norms_EW=norms_E[:, None],
+                threads=self.threads,
+            )
+            columns.append(cosines[:, 0])
+        if self.engaged is not None:
+            both = engaged_cosines(
+                self.queries,
+                self.whole_query_norms,
+                query_rows_P,
+                scored_rows_P,
+                self.engaged.starts,
+                self.engaged.lengths,
+                self.engaged.rows,
+                leave_out=self.leave_out,
+                threads=self.threads,
+            )
+            columns += [both[:, 0], both[:, 1]]
+        return columns
