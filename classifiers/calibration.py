@@ -12,7 +12,7 @@ from scipy.optimize import minimize, minimize_scalar
 from classifiers.heads import HeadName, Outputs
 from classifiers.tree import InterestTree, Memberships
 
-__all__ = ["Stretch", "held_out_rows", "stretch_of"]
+__all__ = ["Stretch", "held_out_rows", "strata", "stretch_of"]
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -21,17 +21,32 @@ Stretch = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 _PAIRS = 1 << 22  # scores that a level's stretch is found from, at most
 
 
-def held_out_rows(ends: IntArray, hashes: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:
-    """About a share (at most a half) of the queries of each end, never all of them, bool (Q,).
+def strata(has: Memberships, hashes: npt.NDArray[np.uint64]) -> tuple[IntArray, npt.NDArray[np.uint64]]:
+    """A number that queries share whose rarest end is the same, and one for all ends of a query, (Q,) each.
 
-    Queries are in order of their hash. Which are taken comes from the queries of that end alone, so that neither the
-    order of rows nor names matter: every so-many-th, beginning at a place that the first one's hash tells.
+    Ends are told apart by how many queries they have and by those queries' hashes, so that names do not matter.
     """
-    order = np.argsort(ends, kind="stable")
-    firsts = np.flatnonzero(np.r_[True, np.diff(ends[order]) != 0])
+    counts = np.diff(has.starts)
+    ends, place = np.unique(has.nodes, return_inverse=True)
+    sums = np.zeros(len(ends), np.uint64)
+    np.add.at(sums, place, np.repeat(hashes, counts))
+    rank = np.empty(len(ends), np.int64)
+    rank[np.lexsort((sums, np.bincount(place)))] = np.arange(len(ends))
+    return np.minimum.reduceat(rank[place], has.starts[:-1]), np.add.reduceat(sums[place], has.starts[:-1])
+
+
+def held_out_rows(groups: IntArray, hashes: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:
+    """About a share (at most a half) of the queries of each group, never all of them, bool (Q,).
+
+    Queries are in order of their hash. Which are taken comes from the queries of that group alone, so that neither the
+    order of rows nor names matter: every so-many-th, beginning at a place that the sum of their hashes tells. That sum
+    is as good as uniform, so that of groups too small for the share some have one held out and some have none.
+    """
+    order = np.argsort(groups, kind="stable")
+    firsts = np.flatnonzero(np.r_[True, np.diff(groups[order]) != 0])
     counts = np.diff(np.r_[firsts, len(order)])
     rank = np.arange(len(order)) - np.repeat(firsts, counts)
-    phase = np.repeat(hashes[order[firsts]] / 2.0**64, counts)
+    phase = np.repeat(np.add.reduceat(hashes[order], firsts) / 2.0**64, counts)
     taken = np.floor((rank + 1) * share + phase) > np.floor(rank * share + phase)
     taken &= np.repeat(counts, counts) > 1
     held = np.zeros(len(order), np.bool_)

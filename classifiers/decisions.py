@@ -148,10 +148,14 @@ def choose_thresholds(
             candidates &= passed[:, tree.parents[level]]
         if best is not None:
             candidates &= tree.ancestors[best, tree.levels[level.start]][:, None] == np.arange(level.start, level.stop)
-        together = _least(nodes[:, level][candidates], right[:, level][candidates], precision)
+        pool = candidates.sum(axis=0) < min_support
+        # Those of few queries answer for themselves, or interests of many would pay for them; where not even one query
+        # comes to any of them, the whole level's threshold must do.
+        of_pool = candidates & pool if candidates[:, pool].any() else candidates
+        together = _least(nodes[:, level][of_pool], right[:, level][of_pool], precision)
         for column, node in enumerate(places):
             rows = candidates[:, column]
-            pooled[node] = rows.sum() < min_support
+            pooled[node] = pool[column]
             thresholds[node] = together if pooled[node] else _least(nodes[rows, node], right[rows, node], precision)
             passed[:, node] = rows & (nodes[:, node] >= thresholds[node])
     return thresholds, pooled

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from classifiers.calibration import Stretch, held_out_rows, stretch_of
+from classifiers.calibration import Stretch, held_out_rows, strata, stretch_of
 from classifiers.heads import Head, HeadName, Outputs, certain, fit_head
 from classifiers.regression import TOLERANCE
 from classifiers.tree import InterestTree, Memberships
 
-__all__ = ["GRID", "Fitted", "canonical_order", "fit_classifier"]
+__all__ = ["GRID", "Fitted", "fit_classifier"]
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -50,12 +50,10 @@ class Fitted:
     order: IntArray
 
 
-def canonical_order(embeddings: FloatArray, keys: IntArray) -> tuple[IntArray, npt.NDArray[np.uint64]]:
-    """An order of rows that comes from their content alone, by hash and then by `keys`, and the hashes in it."""
+def row_hashes(embeddings: FloatArray) -> npt.NDArray[np.uint64]:
+    """A hash of each row's content."""
     rows = np.ascontiguousarray(embeddings)
-    hashes = np.fromiter((xxhash.xxh64_intdigest(row.data) for row in rows), np.uint64, len(rows))
-    order = np.lexsort((keys, hashes)).astype(np.int64)
-    return order, hashes[order]
+    return np.fromiter((xxhash.xxh64_intdigest(row.data) for row in rows), np.uint64, len(rows))
 
 
 def fit_classifier(
@@ -75,11 +73,15 @@ def fit_classifier(
 
     `calibration` is the share of queries held out, 0 for none (no stretch, and a given weight).
     """
-    order, hashes = canonical_order(embeddings, has.first)
-    has, weights = has.rows(order), weights[order]
+    hashes = row_hashes(embeddings)
+    groups, labels = strata(has, hashes)
+    order = np.lexsort((labels, groups, hashes)).astype(
+        np.int64
+    )  # from what rows hold alone, not from where they stand
+    has, weights, groups = has.rows(order), weights[order], groups[order]
     scaled, mean, scale = _one_scale(embeddings, order)
     share = min(calibration, _HELD_MOST / len(order))
-    held = held_out_rows(has.first, hashes, share) if calibration else np.zeros(len(order), np.bool_)
+    held = held_out_rows(groups, hashes[order], share) if calibration else np.zeros(len(order), np.bool_)
     outside, inside = np.flatnonzero(~held), np.flatnonzero(held)
 
     def fit(
@@ -98,7 +100,7 @@ def fit_classifier(
         if inverse_regularisation is not None:
             solution = fit(name, outside, inverse_regularisation)
             return _Choice(judge, inverse_regularisation, {}, solution, judge.loss(solution))
-        searched = outside if len(outside) <= _SEARCHED_MOST else _thinned(outside, has)
+        searched = outside if len(outside) <= _SEARCHED_MOST else _thinned(outside, groups)
         strength, tried, solution = _search(
             lambda strength, start: fit(name, searched, strength, start, _SEARCH_TOLERANCE), judge
         )
@@ -222,8 +224,8 @@ def _one_scale(
     return scaled, mean, scale
 
 
-def _thinned(rows: IntArray, has: Memberships) -> IntArray:
-    """Some of the rows, evenly through their order, with at least one for each end."""
+def _thinned(rows: IntArray, groups: IntArray) -> IntArray:
+    """Some of the rows, evenly through their order, with at least one of each group."""
     even = rows[np.linspace(0, len(rows) - 1, _SEARCHED_MOST).astype(np.int64)]
-    _, first = np.unique(has.first[rows], return_index=True)
+    _, first = np.unique(groups[rows], return_index=True)
     return np.union1d(even, rows[first])

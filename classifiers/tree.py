@@ -178,6 +178,9 @@ def _several(label: Any, row: int, taxonomy: Taxonomy | None) -> list[Any]:
     if not isinstance(label, list | tuple | set | frozenset) or not label:
         raise _no_path(label, row, taxonomy)
     if all(isinstance(name, str) for name in label) and not isinstance(label, set | frozenset):
+        # A list may also be of ids. Where ids make up a path both readings mean its last one.
+        if isinstance(label, list) and taxonomy is not None and all(name in taxonomy.parents for name in label):
+            return label
         return [tuple(label)]
     return list(label)
 

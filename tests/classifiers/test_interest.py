@@ -244,6 +244,9 @@ def test_labels_may_be_ids_of_a_taxonomy() -> None:
         quick(taxonomy=ANIMALS).fit(embeddings, [*labels[:3], "cats"])
     with pytest.raises(DataError, match="The path 'food > fish' of row 3 is not in the taxonomy"):
         quick(taxonomy=ANIMALS).fit(embeddings, [*labels[:3], ("food", "fish")])
+    lists = quick(taxonomy=ANIMALS).fit(embeddings[:3], [["birds", "food"], ["fish"], ["animals", "fish"]])
+    assert lists.several_
+    assert lists.tree_.nodes == (("animals",), ("food",), ("animals", "birds"), ("animals", "fish"))
     with pytest.raises(
         DataError, match="Interest 'fish' of the taxonomy has no query to learn from, nor have 1 others"
     ):
