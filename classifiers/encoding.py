@@ -72,6 +72,7 @@ class EncodedQueries:
         """Of the encoder that `fit` gets embeddings from; raises `FingerprintError` if two are named."""
         if self.encoder is None:
             return self.encoder_fingerprint
+        vars(self).pop("_opened", None)  # what lies at the path may be another encoder than at the last fit
         found = str(self._encoder().fingerprint)
         if self.encoder_fingerprint is not None and self.encoder_fingerprint != found:
             raise FingerprintError(

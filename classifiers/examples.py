@@ -56,6 +56,7 @@ def interest_examples(dataset: Dataset, part: str | None, *, names: bool = False
     dataset.require("query_interests", "query", "interest_id")
     taxonomy = Taxonomy.from_table(dataset.read("interests"))
     table = dataset.read("query_interests", columns=["query", "interest_id"])
+    _check_rows(table)  # before the split, so that rows have the numbers that they have in the table
     if part is not None:
         own = dataset.info.split
         split = own if isinstance(own, HashSplit) and own.column == "query" else HashSplit(development=0.1, test=0.1)
@@ -90,13 +91,23 @@ def with_names(examples: InterestExamples, taxonomy: Taxonomy) -> InterestExampl
     return InterestExamples(tuple(query for query, _ in rows), tuple(paths for _, paths in rows))
 
 
+def _check_rows(table: pa.Table) -> None:
+    queries = pc.cast(table["query"], pa.large_string())
+    blank = pc.equal(pc.utf8_trim_whitespace(queries), "")
+    for bad, what in (
+        (pc.or_(pc.is_null(queries), pc.is_null(table["interest_id"])), "no query or no interest_id"),
+        (pc.fill_null(blank, False), "a blank query"),
+    ):
+        row = pc.index(bad, True).as_py()
+        if row >= 0:
+            raise DataError(f"Table query_interests has {what} in row {row}; fill it in, or leave the row out.")
+
+
 def _gathered(table: pa.Table, taxonomy: Taxonomy) -> InterestExamples:
     interests: dict[str, set[InterestPath]] = {}
     queries = pc.cast(table["query"], pa.string()).to_pylist()
     known: dict[str, InterestPath] = {}
-    for row, (query, interest) in enumerate(zip(queries, table["interest_id"].to_pylist(), strict=True)):
-        if query is None or interest is None:
-            raise DataError(f"Table query_interests has no query or no interest_id in row {row}; fill in both.")
+    for query, interest in zip(queries, table["interest_id"].to_pylist(), strict=True):
         if interest not in known:
             known[interest] = taxonomy.path(interest)
         interests.setdefault(query, set()).add(known[interest])

@@ -6,6 +6,7 @@ Shapes: Q queries, P classes of a model, H hidden units.
 import re
 import sys
 from collections.abc import Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,7 @@ from classifiers.paths import PathBaseline
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
 from omnifeat.text import normalise
 
-__all__ = ["LOSSES", "FastTextClassifier", "fasttext_lines"]
+__all__ = ["LOSSES", "DivergedError", "FastTextClassifier", "fasttext_lines"]
 
 FloatArray = npt.NDArray[np.float64]
 LOSSES = ("softmax", "hierarchical-softmax", "one-vs-all")
@@ -28,6 +29,11 @@ _LABEL = "__label__"
 # tab among it), and the mark of a line's end, at which it stops reading.
 _SPLITTING = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _LOGITS_AT_ONCE = 4_000_000
+_MOST = 2**31 - 1  # the library's integers
+
+
+class DivergedError(SettingError):
+    """The learning rate is too high for the data: weights became infinite."""
 
 
 class FastTextClassifier(PathBaseline):
@@ -107,19 +113,20 @@ class FastTextClassifier(PathBaseline):
             raise SettingError(
                 f"There is no loss {self.loss!r} of FastTextClassifier; choose one of {', '.join(LOSSES)}."
             )
-        for name in ("word_ngrams", "epochs", "dim", "buckets", "threads"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+        for name, least in (("word_ngrams", 1), ("epochs", 1), ("dim", 1), ("buckets", 1), ("threads", 1), ("seed", 0)):
+            value: Any = getattr(self, name)
+            if not _is_whole(value) or not least <= value <= _MOST:
                 raise SettingError(
-                    f"The {name!r} setting of FastTextClassifier must be a whole number from 1; "
-                    f"got {getattr(self, name)!r}."
+                    f"The {name!r} setting of FastTextClassifier must be a whole number from {least} to {_MOST}; "
+                    f"got {value!r}."
                 )
-        shortest, longest = self.char_ngrams
-        if not (shortest == longest == 0 or 1 <= shortest <= longest):
+        if not _are_lengths(self.char_ngrams):
             raise SettingError(
                 "The 'char_ngrams' setting of FastTextClassifier must be (0, 0) or two lengths from 1, the shorter "
                 f"first; got {self.char_ngrams!r}."
             )
-        if not self.learning_rate > 0:
+        rate: Any = self.learning_rate
+        if not isinstance(rate, Real) or not float(rate) > 0:
             raise SettingError(
                 f"The 'learning_rate' setting of FastTextClassifier must be above 0; got {self.learning_rate!r}."
             )
@@ -145,28 +152,42 @@ class FastTextClassifier(PathBaseline):
                 model = fasttext_module().train_supervised(
                     str(file),
                     loss=_LIBRARY_LOSSES[self.loss],
-                    minn=self.char_ngrams[0],
-                    maxn=self.char_ngrams[1],
-                    wordNgrams=self.word_ngrams,
-                    epoch=self.epochs,
-                    lr=self.learning_rate,
-                    dim=self.dim,
-                    bucket=self.buckets,
-                    seed=self.seed,
-                    thread=self.threads,
+                    minn=int(self.char_ngrams[0]),
+                    maxn=int(self.char_ngrams[1]),
+                    wordNgrams=int(self.word_ngrams),
+                    epoch=int(self.epochs),
+                    lr=float(self.learning_rate),
+                    dim=int(self.dim),
+                    bucket=int(self.buckets),
+                    seed=int(self.seed),
+                    thread=int(self.threads),
                     label=_LABEL,
                     verbose=0,
                 )
             except RuntimeError as error:
                 if "nan" not in str(error).lower():
                     raise
-                raise SettingError(
+                raise DivergedError(
                     f"Training of fastText diverged at a learning rate of {self.learning_rate}; choose a lower one."
                 ) from None
         return _Head(model, self.loss)
 
     def _head_probabilities(self, head: "_Head", inputs: list[str]) -> FloatArray:
         return head.probabilities(inputs)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral)
+
+
+def _are_lengths(lengths: Any) -> bool:
+    """Whether these are (0, 0) or two whole numbers from 1, the smaller first."""
+    if not isinstance(lengths, tuple | list) or len(lengths) != 2:
+        return False
+    shortest, longest = lengths
+    if not all(_is_whole(length) for length in lengths):
+        return False
+    return bool(shortest == longest == 0 or 1 <= shortest <= longest <= _MOST)
 
 
 class _Head:

@@ -5,17 +5,18 @@ or many), then six steps away from the best of them, one setting each. No time l
 machine finds the same classifier. Several trials may run at once, each on the one thread that makes it repeatable.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from classifiers.answers import level_precisions
-from classifiers.fasttext_classifier import FastTextClassifier
+from classifiers.fasttext_classifier import DivergedError, FastTextClassifier
 from classifiers.interest import InterestPath
 from omnifeat.errors import SettingError
 
@@ -38,10 +39,13 @@ STEPS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting, and the mean over levels of its precision on development queries at full coverage."""
+    """One setting, and the mean over levels of its precision on development queries at full coverage.
+
+    The precision is None where training diverged.
+    """
 
     settings: dict[str, Any]
-    precision: float
+    precision: float | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def tune_fasttext(
     Raises
     ------
     SettingError
-        The grid is empty, there are no development queries, or fewer than one trial is to run at once.
+        The grid is empty, there are no development queries, fewer than one trial is to run at once, or training
+        diverged in every trial.
     """
     if not grid:
         raise SettingError("The grid of FastText is empty; give at least one setting.")
@@ -102,7 +107,10 @@ def tune_fasttext(
         return FastTextClassifier(**{**fixed, **settings}).fit(texts, paths)
 
     def attempt(place: int, settings: dict[str, Any]) -> Trial:
-        classifier = fitted(settings)
+        try:
+            classifier = fitted(settings)
+        except DivergedError:
+            return Trial(settings, None)
         precision = float(np.mean(level_precisions(classifier, development_texts, development_paths)))
         best.offer(place, precision, classifier)
         return Trial(settings, precision)
@@ -150,21 +158,43 @@ def _find(settings: dict[str, Any], trials: Sequence[Trial]) -> Trial | None:
 
 
 def _first_best(trials: Sequence[Trial]) -> int:
-    return max(range(len(trials)), key=lambda place: (trials[place].precision, -place))
+    found = {place: trial.precision for place, trial in enumerate(trials) if trial.precision is not None}
+    if not found:
+        raise SettingError("Training of fastText diverged in every trial; give settings with a lower learning rate.")
+    return max(found, key=lambda place: (found[place], -place))
 
 
 def _side_by_side(
     attempt: Callable[[int, dict[str, Any]], Trial], jobs: dict[int, dict[str, Any]], at_once: int
 ) -> Iterator[tuple[int, Trial]]:
-    """The trials of the jobs as they end."""
-    if at_once == 1 or len(jobs) < 2:
-        for place, settings in jobs.items():
-            yield place, attempt(place, settings)
-        return
-    pool = ThreadPoolExecutor(min(at_once, len(jobs)))  # fastText lets go of the interpreter while it trains
+    """The trials of the jobs as they end.
+
+    fastText lets go of the interpreter while it trains, but hears no signal: trials run on threads that the program
+    does not wait for, so that an interrupt or an error does not hang until the last of them ends.
+    """
+    waiting: SimpleQueue[tuple[int, dict[str, Any]]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Trial | BaseException]] = SimpleQueue()
+    for job in jobs.items():
+        waiting.put(job)
+
+    def work() -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                place, settings = waiting.get_nowait()
+                try:
+                    done.put((place, attempt(place, settings)))
+                except BaseException as error:  # noqa: BLE001 - raised again where the trials are awaited
+                    done.put((place, error))
+
+    for _ in range(min(at_once, len(jobs))):
+        threading.Thread(target=work, daemon=True).start()
     try:
-        running = {pool.submit(attempt, place, settings): place for place, settings in jobs.items()}
-        for done in as_completed(running):
-            yield running[done], done.result()
+        for _ in jobs:
+            place, trial = done.get()
+            if isinstance(trial, BaseException):
+                raise trial
+            yield place, trial
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # after an error the trials in the queue are not begun
+        with contextlib.suppress(Empty):  # after an error the others are not begun
+            while True:
+                waiting.get_nowait()

@@ -1,11 +1,14 @@
 """Checks of what an `InterestClassifier` is given."""
 
+from math import inf
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classifiers.heads import HEADS
+from classifiers.taxonomy import Taxonomy
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["check_settings", "read_embeddings", "read_texts", "read_weights"]
@@ -15,9 +18,11 @@ _SLAB = 1 << 24  # numbers that are looked at together
 
 def check_settings(classifier: Any) -> None:
     """Raise `SettingError` at the first setting of an `InterestClassifier` that is out of its range."""
-    strength = classifier.inverse_regularisation
-    if strength is not None and not strength > 0:
-        raise _wrong("inverse_regularisation", "above 0, or None to choose it", strength)
+    strength: Any = classifier.inverse_regularisation
+    if strength is not None and not (_is_number(strength) and 0 < strength < inf):
+        raise _wrong("inverse_regularisation", "a number above 0, or None to choose it", strength)
+    if classifier.taxonomy is not None and not isinstance(classifier.taxonomy, Taxonomy):
+        raise _wrong("taxonomy", "a Taxonomy, such as Taxonomy.read gives, or None", classifier.taxonomy)
     for name, choices in (
         ("head", ("auto", *HEADS)),
         ("labels", ("auto", "one", "several")),
@@ -25,12 +30,16 @@ def check_settings(classifier: Any) -> None:
     ):
         if getattr(classifier, name) not in choices:
             raise _wrong(name, f"one of {', '.join(choices)}", getattr(classifier, name))
-    if not 0 <= classifier.calibration <= 0.5:
+    if not (_is_number(classifier.calibration) and 0 <= classifier.calibration <= 0.5):
         raise _wrong("calibration", "from 0 to 0.5", classifier.calibration)
     for name, least in (("max_iterations", 1), ("examples_kept", 0)):
         value = getattr(classifier, name)
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, Integral) or value < least:
             raise _wrong(name, f"a whole number from {least}", value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
 
 
 def _wrong(name: str, what: str, value: object) -> SettingError:
@@ -38,13 +47,24 @@ def _wrong(name: str, what: str, value: object) -> SettingError:
 
 
 def read_texts(queries: Any) -> list[str] | None:
-    """Queries as text, or None if they are something else."""
-    if isinstance(queries, str) or not hasattr(queries, "__len__"):
+    """Queries as text, or None if they are something else.
+
+    Raises
+    ------
+    DataError
+        It is a single text, or some rows are text and others are not.
+    """
+    if isinstance(queries, str):
+        raise DataError(f"Queries must be a list of texts or an array of embeddings; got the single text {queries!r}.")
+    if not hasattr(queries, "__len__"):
         return None
     found = queries.tolist() if hasattr(queries, "tolist") and getattr(queries, "ndim", 1) == 1 else queries
-    if isinstance(found, list | tuple) and found and all(isinstance(one, str) for one in found):
-        return list(found)
-    return None
+    if not isinstance(found, list | tuple) or not any(isinstance(one, str) for one in found):
+        return None
+    for row, one in enumerate(found):
+        if not isinstance(one, str):
+            raise DataError(f"The query of row {row} must be text; got {one!r}.")
+    return list(found)
 
 
 def read_embeddings(queries: Any, width: int | None = None) -> npt.NDArray[np.float32]:
@@ -60,6 +80,8 @@ def read_embeddings(queries: Any, width: int | None = None) -> npt.NDArray[np.fl
             embeddings = np.asarray(queries, dtype=np.float32)
     except (TypeError, ValueError):
         raise DataError("Embeddings must be an array of numbers (queries, width); got something else.") from None
+    if width is not None and embeddings.shape == (0,):
+        embeddings = embeddings.reshape(0, width)  # no query
     if embeddings.ndim != 2 or embeddings.shape[1] == 0:
         raise DataError(f"Embeddings must have shape (queries, width); got {embeddings.shape} instead.")
     if width is None and len(embeddings) == 0:
@@ -81,7 +103,10 @@ def read_weights(sample_weight: Any, rows: int) -> npt.NDArray[np.float64]:
     """Weights of rows as float64 (Q,), ones if none are given; raises `DataError` unless all are above zero."""
     if sample_weight is None:
         return np.ones(rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"Sample weights must be {rows} numbers above zero, one a row; got something else.") from None
     if weights.shape != (rows,) or not (np.isfinite(weights).all() and (weights > 0).all()):
         raise DataError(f"Sample weights must be {rows} numbers above zero, one a row; got shape {weights.shape}.")
     return weights

@@ -395,7 +395,7 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
             others = f", nor have {len(unseen) - 1} others" if len(unseen) > 1 else ""
             raise DataError(
                 f"Interest {unseen[0]!r} of the taxonomy has no query to learn from{others}; give each one, or set "
-                "unseen to 'leave', and they are never predicted."
+                "unseen to 'leave' (the command: leave out --strict), and they are never predicted."
             )
         return unseen
 

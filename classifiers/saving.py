@@ -70,7 +70,16 @@ def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _TENSORS).write_bytes(numbers)
-        (folder / _TREE).write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / _TREE).write_text(
+            json.dumps(written, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's, as a search over settings gives, as one of Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
 def load_classifier(path: str | Path) -> InterestClassifier:
@@ -88,6 +97,11 @@ def load_classifier(path: str | Path) -> InterestClassifier:
         )
     try:
         written: Any = json.loads((folder / _TREE).read_text(encoding="utf-8"))
+        if isinstance(written, dict) and "kind" in written:
+            raise DataError(
+                f"{folder} holds a classifier of kind {written['kind']!r}, where an InterestClassifier is needed; load "
+                "it with classifiers.loading.load_any, or measure it with `omnifeat classify evaluate`."
+            )
         numbers = (folder / _TENSORS).read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"Classifier {folder} has no file {Path(str(error.filename)).name}; train it again.") from None

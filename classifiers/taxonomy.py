@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.files import as_table, read_schema, read_table
+from omnifeat.data.locations import one_line
 from omnifeat.errors import DataError
 
 __all__ = ["SEPARATOR", "Taxonomy"]
@@ -46,9 +47,8 @@ class Taxonomy:
                 raise DataError(
                     f"Table interests has no column {column!r}; it has {', '.join(table.column_names) or 'none'}."
                 )
-        ids = pc.cast(table["interest_id"], pa.string()).to_pylist()
-        above = pc.cast(table["parent_id"], pa.string()).to_pylist()
-        names = pc.cast(table["name"], pa.string()).to_pylist() if "name" in table.column_names else ids
+        ids, above = (_cast(table, column, pa.string()) for column in ("interest_id", "parent_id"))
+        names = _cast(table, "name", pa.string()) if "name" in table.column_names else ids
         if not ids:
             raise DataError("Table interests is empty; give at least one interest.")
         parents: dict[str, str | None] = {}
@@ -61,7 +61,7 @@ class Taxonomy:
         tree = cls(parents, {interest: name or interest for interest, name in zip(ids, names, strict=True)})
         tree._check("table interests")
         if "level" in table.column_names:
-            tree._check_levels(dict(zip(ids, table["level"].to_pylist(), strict=True)))
+            tree._check_levels(dict(zip(ids, _cast(table, "level", pa.int64()), strict=True)))
         return tree
 
     @classmethod
@@ -273,12 +273,17 @@ class Taxonomy:
                     "add it, or leave the parent null."
                 )
         reached = {interest for interest, _ in self.walk()}
-        for row, interest in enumerate(self.parents):
-            if interest not in reached:
-                raise DataError(
-                    f"Interest {interest!r} in row {row} of {where} stands below itself, by "
-                    f"{self.parents[interest]!r}; break the cycle by a null parent."
-                )
+        lost = next((interest for interest in self.parents if interest not in reached), None)
+        if lost is not None:
+            above: list[str] = []  # going up from what is lost leads into the cycle, and round in it
+            while lost not in above:
+                above.append(lost)
+                lost = self.parents[lost] or lost
+            row = list(self.parents).index(lost)
+            raise DataError(
+                f"Interest {lost!r} in row {row} of {where} stands below itself, by {self.parents[lost]!r}; break the "
+                "cycle by a null parent."
+            )
         for siblings in self._children.values():
             seen: dict[str, str] = {}
             for child in siblings:
@@ -298,6 +303,16 @@ class Taxonomy:
                     f"Interest {interest!r} in table interests is of level {levels[interest]} and its parent "
                     f"{parent!r} of level {levels[parent]}; a level is one more than its parent's."
                 )
+
+
+def _cast(table: pa.Table, column: str, kind: pa.DataType) -> list[Any]:
+    try:
+        return list(pc.cast(table[column], kind).to_pylist())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"Column {column!r} of table interests holds {table[column].type} that is no {kind} ({one_line(error)}); "
+            f"write it as {kind}."
+        ) from error
 
 
 _OTHER_NAMES = {

@@ -28,7 +28,7 @@ from evaluation.ratios import Ratios
 from evaluation.tables import json_interval
 from omnifeat.errors import DataError, SettingError
 
-__all__ = ["CURVE_SIZES", "ComparisonSettings", "compare", "sampled_rows"]
+__all__ = ["CURVE_SIZES", "ComparisonSettings", "check_curves", "compare", "sampled_rows"]
 
 CURVE_SIZES = (5, 10, 20, 50, 100, 200, 500)
 _CURVE_EPOCHS = (25, 100, 400)  # fewer examples take more passes: FastText may choose at each size
@@ -64,11 +64,23 @@ class ComparisonSettings:
         if self.reference not in self.systems:
             raise SettingError(
                 f"The reference {self.reference!r} is not among the classifiers that are compared: "
-                f"{', '.join(self.systems)}."
+                f"{', '.join(self.systems)}; compare it too, or make one of these the reference."
             )
         for size in self.curve_sizes:
             if size < 1:
                 raise SettingError(f"A learning curve needs 1 example an interest or more; got {size}.")
+        if self.curve_levels and not self.curve_sizes:
+            raise SettingError("A learning curve needs sizes; give --curve-sizes, or no --curve-levels.")
+
+
+def check_curves(settings: ComparisonSettings, levels: int) -> None:
+    """Raise `DataError` if a learning curve is asked for at a level that interests don't have."""
+    for level in settings.curve_levels:
+        if not 0 <= level < levels:
+            raise DataError(
+                f"There is no level {level} for a learning curve; interests have levels 0 to {levels - 1}: correct "
+                "--curve-levels."
+            )
 
 
 def compare(
@@ -103,9 +115,7 @@ def compare(
         if not part.queries:
             raise DataError(f"The {name} part has no query with an interest; choose other parts.")
     levels = max(len(path) for own in training.paths for path in own)
-    for level in settings.curve_levels:
-        if not 0 <= level < levels:
-            raise DataError(f"There is no level {level} for a learning curve; interests have levels 0 to {levels - 1}.")
+    check_curves(settings, levels)
     systems: list[SystemAnswers] = []
     chosen: dict[str, Any] = {}
     for name in settings.systems:
@@ -250,4 +260,6 @@ def _confusions(
 
 def _told(trial: Trial) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in trial.settings.items())
+    if trial.precision is None:
+        return f"FastText, {settings}: training diverged"
     return f"FastText, {settings}: precision {trial.precision:.4f} on development queries"

@@ -12,6 +12,7 @@ from classifiers.answers import SystemAnswers, answers_of, level_count
 from classifiers.examples import InterestExamples, at_level, commonest_interests
 from classifiers.metrics import LevelAnswers, training_counts
 from evaluation.interests.figures import hierarchical_figures, level_figures, reliability
+from omnifeat.errors import DataError
 
 __all__ = ["evaluate"]
 
@@ -43,8 +44,19 @@ def evaluate(
         "levels": of each level "accuracy" (share of the queries with an interest that are given one of theirs),
         "commonest" (the same of the commonest interest), "difference", and "figures" (see `level_figures`);
         "whole_paths"; "reliability".
+
+    Raises
+    ------
+    DataError
+        No query has an interest that the classifier knows.
     """
     levels = level_count(classifier)
+    known = {path for level in range(levels) for path in classifier.classes_at(level)}
+    if not known & {path[:depth] for own in examples.paths for path in own for depth in range(1, len(path) + 1)}:
+        raise DataError(
+            f"None of the {len(examples.queries):,} queries has an interest that the classifier knows, such as "
+            f"{min(known)!r}; give queries of the tree that it was trained on."
+        )
     ours = answers_of(_NAMES[1], classifier, inputs, examples.paths, levels, on_queries)
     commonest = SystemAnswers(
         _NAMES[0],

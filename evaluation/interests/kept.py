@@ -29,6 +29,7 @@ __all__ = ["KeptTrials", "kept_answers"]
 
 _FORMAT = 1
 _DIGEST = 20  # characters of it in a file's name
+_COLUMNS = ("confidence", "hit", "wanted")
 _NOT_OF_FASTTEXT = ("ours", "trials_at_once")
 
 
@@ -64,8 +65,8 @@ def kept_answers(
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return _answers(name, found), found["chosen"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return _answers(name, found, len(parts[-1].queries), levels), dict(found["chosen"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _not_kept(path, error) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
@@ -93,23 +94,26 @@ class KeptTrials:
         grid = replace(choice, grid=(), steps=())  # which trials are asked for does not change what they find
         digest = _digest("fasttext", (training, development), grid, 0)
         self.path = folder / f"fasttext-trials-{digest[:_DIGEST]}.json"
-        self.trials: list[Trial] = []
-        if self.path.is_file():
-            try:
-                found = json.loads(self.path.read_text(encoding="utf-8"))["trials"]
-                self.trials = [Trial(_settings(trial["settings"]), float(trial["precision"])) for trial in found]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise _not_kept(self.path, error) from error
+        self.trials = self._read()
+
+    def _read(self) -> list[Trial]:
+        if not self.path.is_file():
+            return []
+        try:
+            return [_trial(trial) for trial in json.loads(self.path.read_text(encoding="utf-8"))["trials"]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _not_kept(self.path, error) from error
 
     def add(self, trial: Trial) -> None:
-        """Keep one more."""
-        self.trials.append(trial)
+        """Keep one more, beside those that another process has kept meanwhile."""
+        self.trials = [*(one for one in self._read() if one.settings != trial.settings), trial]
         with replace_when_whole(self.path) as partial:
             partial.write_text(json.dumps({"trials": [vars(one) for one in self.trials]}), encoding="utf-8")
 
 
-def _settings(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+def _trial(found: dict[str, Any]) -> Trial:
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in found["settings"].items()}
+    return Trial(settings, None if found["precision"] is None else float(found["precision"]))
 
 
 def _not_kept(path: Path, error: Exception) -> DataError:
@@ -145,7 +149,10 @@ def _written(answers: SystemAnswers) -> dict[str, Any]:
     return {"levels": levels, "paths": answers.paths}
 
 
-def _answers(name: str, found: dict[str, Any]) -> SystemAnswers:
+def _answers(name: str, found: dict[str, Any], queries: int, depth: int) -> SystemAnswers:
+    lengths = {len(level[column]) for level in found["levels"] for column in ("predicted", *_COLUMNS)}
+    if len(found["levels"]) != depth or {len(found["paths"])} != lengths | {queries}:
+        raise ValueError("it has not the answers of all queries and levels")
     levels = tuple(
         LevelAnswers(
             _paths(level["predicted"]),

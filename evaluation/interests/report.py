@@ -71,11 +71,15 @@ def comparison_markdown(found: dict[str, Any], pictures: list[str]) -> str:
         parts += ["", f"## Learning curve of level {curve['level']}", "", _curve(curve, reference)]
     trials = found["systems"].get("fasttext", {}).get("trials", [])
     if trials:
-        rows = [(_settings(trial["settings"]), f"{100 * trial['precision']:.2f}") for trial in trials]
+        rows = [(_settings(trial["settings"]), _precision(trial)) for trial in trials]
         parts += ["", "## Trials of FastText", "", "Mean precision over levels on development queries.", ""]
         parts.append(markdown_table(("settings", "precision"), rows))
     parts += ["", *[f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in pictures], ""]
     return "\n".join(parts)
+
+
+def _precision(trial: dict[str, Any]) -> str:
+    return "diverged" if trial["precision"] is None else f"{100 * trial['precision']:.2f}"
 
 
 def _table(found: dict[str, Any], figure: str) -> str:

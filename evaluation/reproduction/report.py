@@ -40,7 +40,7 @@ def write_report(results: StudyResults, folder: Path) -> list[Path]:
         with (
             replace_when_whole(folder / "report.html") as page_path,
             replace_when_whole(folder / "report.md") as text_path,
-            replace_when_whole(folder / "images") as images,
+            replace_when_whole(folder / "images", whatever=True) as images,
         ):
             _pictures(images, pictures)
             text_path.write_text(text, encoding="utf-8")

@@ -21,9 +21,10 @@ PoolingOption = Annotated[str, typer.Option("--pretrained-pooling", help="Of a T
 ClassifierOption = Annotated[Path, typer.Option("--classifier", "-c", help="Folder of the classifier.")]
 
 
-def check_free(output: Path, overwrite: bool) -> None:
-    """Refuse an output that exists, before any work is done."""
-    from omnifeat.errors import OutputError
+def check_part(part: str) -> None:
+    """Refuse a part that there is not, before any work is done."""
+    from omnifeat.data.splits import SPLITS
+    from omnifeat.errors import SettingError
 
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists already; choose another place, or replace it with --overwrite.")
+    if part not in (*SPLITS, "all"):
+        raise SettingError(f"There is no part {part!r}; choose {', '.join(SPLITS)} or all.")

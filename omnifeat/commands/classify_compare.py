@@ -1,13 +1,14 @@
 """`omnifeat classify compare`: the interest classifier beside FastText and other baselines, as section 5.4 compares."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import DataArgument, EncoderOption, PoolingOption, PrefixOption, check_free
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
+from omnifeat.commands.classify_common import DataArgument, EncoderOption, PoolingOption, PrefixOption
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, report, result_table
 
 
 def main(
@@ -52,14 +53,21 @@ def main(
         str, typer.Option("--fasttext-target", help="paths (one model) or levels (one model a level).")
     ] = "paths",
     buckets: Annotated[
-        int, typer.Option("--fasttext-buckets", min=1, help="Hash buckets of FastText; each takes 400 bytes and more.")
+        int,
+        typer.Option(
+            "--fasttext-buckets", min=1, max=2**31 - 1, help="Hash buckets of FastText; each takes 400 bytes and more."
+        ),
     ] = 200_000,
     trials: Annotated[
         int | None, typer.Option("--fasttext-trials", min=1, help="Only the first so many trials of the grid.")
     ] = None,
     curve_levels: Annotated[
-        str, typer.Option("--curve-levels", help="Levels for learning curves, with commas between; empty for none.")
-    ] = "0,1",
+        str | None,
+        typer.Option(
+            "--curve-levels",
+            help="Levels for learning curves, with commas between; empty for none. The first two if not given.",
+        ),
+    ] = None,
     curve_sizes: Annotated[
         str, typer.Option("--curve-sizes", help="Most training queries of an interest, with commas between.")
     ] = "5,10,20,50,100,200,500",
@@ -69,7 +77,9 @@ def main(
         Path | None,
         typer.Option("--keep", help="Folder that keeps what is fitted, so that a comparison that was cut goes on."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of FastText, of samples and of the resamples.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of FastText, of samples and of the resamples.")
+    ] = 0,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -77,7 +87,7 @@ def main(
     """Train classifiers on the training part and write precision level by level, gains, curves and pictures."""
     from classifiers.examples import interest_examples
     from classifiers.fasttext_tuning import GRID, STEPS
-    from evaluation.interests.comparison import ComparisonSettings, compare
+    from evaluation.interests.comparison import ComparisonSettings, check_curves, compare
     from evaluation.interests.report import write_comparison
     from evaluation.interests.systems import OURS_OVER, Choice, Examples, check_choice, check_systems
     from evaluation.tables import difference_cell, interval_cell
@@ -86,7 +96,7 @@ def main(
     from omnifeat.errors import SettingError
     from omnifeat.query_encoders import open_query_encoder
 
-    check_free(output, overwrite)
+    check_free(output, overwrite, "comparison.json")
     names = tuple(name.strip() for name in systems.split(",") if name.strip())
     check_systems(names, pretrained is not None)
     if part not in ("test", "development"):
@@ -94,7 +104,7 @@ def main(
     settings = ComparisonSettings(
         systems=names,
         reference=reference,
-        curve_levels=_numbers(curve_levels, "--curve-levels"),
+        curve_levels=_numbers(curve_levels or "", "--curve-levels"),
         curve_sizes=_numbers(curve_sizes, "--curve-sizes"),
         resamples=resamples,
         seed=seed,
@@ -119,6 +129,10 @@ def main(
         name: interest_examples(dataset, name, names=names_too and name == "train")
         for name in ("train", "development", part)
     }
+    levels = max(len(path) for own in parts["train"].paths for path in own)
+    if curve_levels is None:
+        settings = replace(settings, curve_levels=tuple(range(min(2, levels))) if curve_sizes.strip() else ())
+    check_curves(settings, levels)
     vectors = open_query_encoder(
         encoder, tables=embeddings or (), prefix=pretrained_prefix, pooling=pretrained_pooling, threads=threads
     )

@@ -5,8 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import DataArgument, PoolingOption, PrefixOption, check_free
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.classify_common import DataArgument, PoolingOption, PrefixOption, check_part
+from omnifeat.commands.console import (
+    JsonOption,
+    OverwriteOption,
+    ThreadsOption,
+    check_free,
+    progress,
+    report,
+    result_table,
+)
 
 
 def main(
@@ -32,7 +40,7 @@ def main(
         Path | None, typer.Option("--output", "-o", help="Folder for the figures and a picture of them.")
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the queries.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the resamples.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resamples.")] = 0,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -50,7 +58,8 @@ def main(
     from omnifeat.query_encoders import open_query_encoder
 
     if output is not None:
-        check_free(output, overwrite)
+        check_free(output, overwrite, "results.json")
+    check_part(part)
     loaded = load_any(classifier)
     dataset = Dataset.open(data)
     examples = interest_examples(dataset, None if part == "all" else part)
@@ -62,6 +71,7 @@ def main(
         frozen = open_query_encoder(encoder, prefix=pretrained_prefix, pooling=pretrained_pooling, threads=threads)
         if hasattr(loaded, "check_encoder"):
             loaded.check_encoder(frozen.fingerprint)
+            loaded.set_params(threads=threads)
         inputs = frozen.encode_queries(inputs)
     with progress("classifying", len(examples.queries)) as advance:
         found = evaluate(loaded, inputs, examples, training, resamples=resamples, seed=seed, on_queries=advance)

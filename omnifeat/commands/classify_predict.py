@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import ClassifierOption, EncoderOption, PoolingOption, PrefixOption, check_free
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
+from omnifeat.commands.classify_common import ClassifierOption, EncoderOption, PoolingOption, PrefixOption
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, progress, report
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +39,7 @@ def main(
     from classifiers.interest import InterestClassifier
     from omnifeat.data.files import TableWriter, count_rows, iter_batches, read_schema
     from omnifeat.errors import DataError, SettingError
+    from omnifeat.keys import as_strings
     from omnifeat.query_encoders import open_query_encoder
 
     check_free(output, overwrite)
@@ -63,7 +64,7 @@ def main(
     with progress("classifying", count_rows(queries)) as advance, TableWriter(output, schema) as writer:
         for batch in iter_batches(queries):
             part = pa.Table.from_batches([batch])
-            texts = part[query_column].cast(pa.string()).to_pylist()
+            texts = as_strings(part[query_column], f"Column {query_column!r} of {queries}").to_pylist()
             blank = [place for place, text in enumerate(texts) if text is None or not text.strip()]
             if blank and strict:
                 raise DataError(

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from omnifeat.commands.classify_common import check_free
-from omnifeat.commands.console import JsonOption, OverwriteOption, report
+from omnifeat.commands.console import JsonOption, OverwriteOption, check_free, report
 
 
 def main(

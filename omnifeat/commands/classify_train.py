@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.classify_common import DataArgument, EncoderOption, PoolingOption, PrefixOption, check_free
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
+from omnifeat.commands.classify_common import DataArgument, EncoderOption, PoolingOption, PrefixOption, check_part
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, report, result_table
 
 
 def main(
@@ -60,7 +60,8 @@ def main(
     from omnifeat.errors import SettingError
     from omnifeat.query_encoders import open_query_encoder
 
-    check_free(output, overwrite)
+    check_free(output, overwrite, "classifier.json")
+    check_part(part)
     if precision is not None and not 0 < precision <= 1:
         raise SettingError(f"--precision must be above 0 and at most 1; got {precision}.")
     if precision is not None and part in ("development", "all"):

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,25 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the 
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads to use; all cores if not given.")]
 
 _PLAIN_SECONDS = 10.0  # without a terminal, one line this often
+
+
+def check_free(output: Path, overwrite: bool, holds: str | None = None) -> None:
+    """Refuse an output that exists, before any work is done.
+
+    Parameters
+    ----------
+    overwrite
+        Take it all the same, unless it is a folder without the file that such outputs hold.
+    holds
+        The name of that file, where the output is a folder.
+    """
+    from omnifeat.data.files import refuse_other_folder
+    from omnifeat.errors import OutputError
+
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists already; choose another place, or replace it with --overwrite.")
+    if holds is not None and output.is_dir():
+        refuse_other_folder(output, [holds])
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def icecat(
     test: Test = 0.1,
     development: Development = 0.1,
     salt: Salt = "",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the pseudo-queries.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the pseudo-queries.")] = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
-from omnifeat.commands.rank_common import check_free
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, progress, report
 
 app = typer.Typer(
     help="Build an index of embeddings and search it: retrieval of pins, products and product ads.",

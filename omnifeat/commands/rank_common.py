@@ -20,7 +20,7 @@ IncreasingOption = Annotated[
     str | None,
     typer.Option("--increasing", help="Features with which a score never falls, with commas and * as wanted."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all that is drawn.")]
 
 # Columns of pairs that name things rather than describe them.
 IDS = ("query", "entity_id", "entity_type")
@@ -46,14 +46,6 @@ def require_columns(table: "pa.Table", *columns: str) -> None:
     for column in columns:
         if column not in table.column_names:
             raise DataError(f"Column {column!r} is not there; the columns are {', '.join(table.column_names)}.")
-
-
-def check_free(output: Path, overwrite: bool) -> None:
-    """Refuse an output that exists, before any work is done."""
-    from omnifeat.errors import OutputError
-
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists already; choose another place, or replace it with --overwrite.")
 
 
 @contextmanager

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.console import (
+    JsonOption,
+    OverwriteOption,
+    ThreadsOption,
+    check_free,
+    progress,
+    report,
+    result_table,
+)
 from omnifeat.commands.rank_common import (
     IncreasingOption,
     LabelOption,
@@ -15,7 +23,6 @@ from omnifeat.commands.rank_common import (
     SeedOption,
     TableArgument,
     TreesOption,
-    check_free,
     named_table,
     numbers,
     require_columns,
@@ -74,7 +81,7 @@ def main(
     from ranking.ranker import LambdaRanker
     from ranking.relevance import RelevanceModel
 
-    check_free(output, overwrite)
+    check_free(output, overwrite, "results.json")
     rows = read_table(table)
     with named_table(table):
         require_columns(rows, label, query_column, id_column)

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, report, result_table
 from omnifeat.commands.rank_common import (
     QueryOption,
     SeedOption,
     TableArgument,
-    check_free,
     named_table,
     numbers,
     require_columns,
@@ -66,7 +65,7 @@ def main(
     from ranking.stages import load_for_stage, stage_of_kind
 
     if output is not None:
-        check_free(output, overwrite)
+        check_free(output, overwrite, "results.json")
     loaded: Any = load_for_stage(model, stage)
     loaded.set_params(threads=threads)
     chosen = stage_of_kind(loaded.kind)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
-from omnifeat.commands.rank_common import check_free, write_table
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, progress, report
+from omnifeat.commands.rank_common import write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, progress, report
 from omnifeat.commands.rank_common import (
     TableArgument,
-    check_free,
     named_table,
 )
 

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, result_table
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, report, result_table
 from omnifeat.commands.rank_common import (
     IncreasingOption,
     QueryOption,
     SeedOption,
     TableArgument,
-    check_free,
     named_table,
 )
 from omnifeat.commands.rank_stages import (
@@ -71,7 +70,7 @@ def main(
     from ranking.stages import stage_named
 
     chosen = stage_named(stage)
-    check_free(output, overwrite)
+    check_free(output, overwrite, "manifest.json")
     rows = read_table(table)
     columns: dict[str, Any] = {
         "label": label,

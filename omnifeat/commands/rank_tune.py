@@ -5,13 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.console import (
+    JsonOption,
+    OverwriteOption,
+    ThreadsOption,
+    check_free,
+    progress,
+    report,
+    result_table,
+)
 from omnifeat.commands.rank_common import (
     IncreasingOption,
     QueryOption,
     SeedOption,
     TableArgument,
-    check_free,
     named_table,
     write_table,
 )
@@ -76,7 +83,7 @@ def main(
     from ranking.tuning import tune
 
     chosen = stage_named(stage)
-    check_free(output, overwrite)
+    check_free(output, overwrite, "manifest.json")
     space = _space(search)
     rows = read_table(table)
     columns: dict[str, Any] = {

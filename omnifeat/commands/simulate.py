@@ -11,7 +11,7 @@ from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", help="Dataset folder to write.")],
     scale: Annotated[str, typer.Option("--scale", help="Size of the world: tiny, small, standard or large.")] = "small",
-    seed: Annotated[int, typer.Option("--seed", help="Seed; the same seed writes the same bytes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed; the same seed writes the same bytes.")] = 0,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

@@ -23,7 +23,7 @@ from omnifeat.data.frames import as_table, like_input
 from omnifeat.data.jsonl_files import JsonlReader
 from omnifeat.data.locations import Location, PathLike, file_format, locate, part_files
 from omnifeat.data.schema import missing_column_message
-from omnifeat.data.writing import TableWriter, replace_when_whole
+from omnifeat.data.writing import TableWriter, refuse_other_folder, replace_when_whole
 from omnifeat.errors import DataError, SettingError
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "like_input",
     "read_schema",
     "read_table",
+    "refuse_other_folder",
     "replace_when_whole",
 ]
 

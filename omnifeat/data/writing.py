@@ -9,7 +9,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from omnifeat.data.locations import FileFormat, Location, PathLike, file_format, local_path, locate, one_line
 from omnifeat.errors import DataError, OmnifeatError, OutputError, SettingError
 
-__all__ = ["TableWriter", "replace_when_whole"]
+__all__ = ["TableWriter", "refuse_other_folder", "replace_when_whole"]
 
 ROW_GROUP = 65_536
 
@@ -59,16 +59,18 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def replace_when_whole(path: PathLike) -> Iterator[Path]:
+def replace_when_whole(path: PathLike, *, whatever: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder that the caller makes; rename it on clean exit.
 
     Whatever stood at `path` stays until then, and stays if anything is raised; the temporary path is then removed.
-    A missing parent folder is made.
+    A missing parent folder is made. A folder that stood there and has no name in common with the new one is not an
+    earlier output but something else of the user's, and is not replaced, except under `whatever`.
 
     Raises
     ------
     OutputError
-        The operating system refused to write (no space, no permission), or nothing was made.
+        The operating system refused to write (no space, no permission), nothing was made, or the folder that stands
+        there is of something else.
     SettingError
         The path is a URL of another file system.
     """
@@ -83,6 +85,8 @@ def replace_when_whole(path: PathLike) -> Iterator[Path]:
         yield partial
         if not partial.exists():
             raise OutputError(f"{path} cannot be written: nothing was made for it")
+        if not whatever and partial.is_dir() and target.is_dir():
+            refuse_other_folder(target, os.listdir(partial))
         _swap(partial, target)
     except OSError as error:
         if isinstance(error, OmnifeatError) or _is_of_another_file(error, partial, target):
@@ -90,6 +94,16 @@ def replace_when_whole(path: PathLike) -> Iterator[Path]:
         raise output_error(path, error) from error
     finally:
         _remove(partial)
+
+
+def refuse_other_folder(folder: Path, names: Collection[str]) -> None:
+    """Raise `OutputError` if a folder holds something, but nothing of these names."""
+    there = sorted(os.listdir(folder))
+    if there and not set(there) & set(names):
+        raise OutputError(
+            f"{folder} cannot be written: a folder of something else stands there (with {there[0]!r}); choose another "
+            "place, or remove it yourself"
+        )
 
 
 def _is_of_another_file(error: OSError, partial: Path, target: Path) -> bool:

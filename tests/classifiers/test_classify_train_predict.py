@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classifiers.fasttext_classifier import FastTextClassifier
 from classifiers.interest import InterestClassifier
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
@@ -183,4 +184,26 @@ def test_bad_input_is_one_sentence(folder: Path) -> None:
     (folder / "tree.txt").write_text("a > > b\n")
     refused(omnifeat("taxonomy", folder / "tree.txt", "-o", folder / "new.svg"), "Line 1 of tree.txt", "empty name")
     refused(omnifeat("taxonomy", data, "-o", folder / "new.gif"), "new.gif is no .svg or .png")
+    assert not list(folder.glob("*new*"))
+
+
+def test_rows_that_cannot_be_read_are_named(folder: Path) -> None:
+    train = ("-e", "encoder", "-o", folder / "new")
+    write(folder / "blank", [("owl", "birds"), ("shark", "fish"), (" ", "fish")])
+    for part in ("train", "all"):
+        said = "Table query_interests has a blank query in row 2"
+        refused(omnifeat("train", folder / "blank", "--part", part, *train), said)
+    refused(omnifeat("train", folder / "data", "--part", "valid", *train), "'valid'", "train, development, test or all")
+    refused(omnifeat("train", folder / "data", *train[:3], folder / "data", "--overwrite"), "something else stands")
+    assert (folder / "data" / "dataset.json").exists()
+    assert omnifeat("train", folder / "data", *train[:3], folder / "classifier").exit_code == 0
+    predict = ("-c", folder / "classifier", "-e", "encoder", "-o", folder / "new.parquet")
+    for column in ([["owl"]], [b"\xff"], [{"text": "owl"}], [1.5]):
+        pq.write_table(pa.table({"query": column}), folder / "odd.parquet")
+        refused(omnifeat("predict", folder / "odd.parquet", *predict), "Column 'query' of", "must be text")
+    write(folder / "others", [("tram", "trains")] * 3, {"trains": None})
+    evaluate = ("evaluate", folder / "others", "-c", folder / "classifier", "-e", "encoder", "--part", "all")
+    refused(omnifeat(*evaluate), "None of the 1 queries has an interest that the classifier knows, such as")
+    FastTextClassifier(buckets=50, dim=2, epochs=1).fit(["owl", "rye"], [("a",), ("b",)]).save(folder / "texts")
+    refused(omnifeat("predict", folder / "queries.parquet", "-c", folder / "texts", *predict[2:]), "kind 'fasttext'")
     assert not list(folder.glob("*new*"))

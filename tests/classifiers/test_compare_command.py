@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from classifiers.fasttext_classifier import FastTextClassifier
 from evaluation.interests import comparison
-from omnifeat.data.dataset import DatasetInfo, DatasetWriter
+from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.pretrained import PretrainedEncoder
@@ -173,7 +174,12 @@ def test_a_comparison_that_was_cut_goes_on(
     fitted = []
     omnifeat(*compare, *more, *kept, "-o", tmp_path / "seed", "--seed", "1", "--curve-levels", "")
     assert fitted == ["fasttext"]
-    for path in (tmp_path / "kept").iterdir():
+    kept_answers = [path for path in (tmp_path / "kept").iterdir() if "trials" not in path.name]
+    for path in kept_answers:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**found, "paths": found["paths"][1:]}), encoding="utf-8")
+    refused(omnifeat(*compare, *more, *kept, "-o", tmp_path / "new"), "kept/fasttext-", "remove it")
+    for path in kept_answers:
         path.write_text("{}", encoding="utf-8")
     refused(omnifeat(*compare, *more, *kept, "-o", tmp_path / "new"), "kept/fasttext-", "remove it")
     refused(omnifeat(*compare, *more, "--keep", path, "-o", tmp_path / "new"), str(path), "choose another place")
@@ -207,6 +213,21 @@ def test_tuning_that_was_cut_goes_on(compare: list[object], tmp_path: Path, monk
     refused(omnifeat(*compare, *more, *kept, "-o", tmp_path / "bad", *other), str(trials), "remove it")
 
 
+def test_a_tree_of_one_level_has_one_curve(tmp_path: Path, compare: list[object]) -> None:
+    old = Dataset.open(str(compare[2]))
+    with DatasetWriter(tmp_path / "flat", old.info) as writer:
+        kinds = ["birds", "fish", "food"]
+        none = pa.nulls(3, pa.string())
+        flat = {"interest_id": kinds, "name": kinds, "parent_id": none, "level": pa.array([1] * 3, pa.int32())}
+        writer.write("interests", pa.table(flat))
+        table = old.read("query_interests")
+        writer.write("query_interests", table.filter(pc.not_equal(table["interest_id"], "animals")))
+    command = [*compare[:2], tmp_path / "flat", *compare[3:]]
+    done = omnifeat(*command, "-o", tmp_path / "report", "--curve-sizes", "2", "--json")
+    assert done.exit_code == 0, done.output
+    assert [curve["level"] for curve in json.loads(done.stdout)["curves"]] == [0]
+
+
 def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = tmp_path / "new"
     refused(omnifeat(*compare, "-o", tmp_path), "exists already")
@@ -217,7 +238,9 @@ def test_bad_input_is_one_sentence(compare: list[object], tmp_path: Path, monkey
     refused(omnifeat(*compare, "-o", new, "--part", "train"), "'train'")
     refused(omnifeat(*compare, "-o", new, "--curve-sizes", "5,few"), "--curve-sizes", "5,few")
     refused(omnifeat(*compare, "-o", new, "--curve-sizes", "0"), "1 example")
-    refused(omnifeat(*compare, "-o", new, "--curve-levels", "7"), "no level 7", "0 to 1")
+    refused(omnifeat(*compare, "-o", new, "--curve-levels", "7"), "no level 7", "0 to 1", "--curve-levels")
+    refused(omnifeat(*compare, "-o", new, "--curve-levels", "0", "--curve-sizes", ""), "needs sizes")
+    refused(omnifeat(*compare, "-o", new, "--classifiers", "interest-classifier"), "make one of these the reference")
     refused(omnifeat(*compare, "-o", new, "--fasttext-loss", "hinge"), "'hinge'", "one-vs-all")
     refused(omnifeat(*compare, "-o", new, "--resamples", "10", "--head", "both"), "both")
     monkeypatch.setitem(sys.modules, "fasttext", None)

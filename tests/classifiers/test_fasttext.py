@@ -1,6 +1,8 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from classifiers.answers import level_precisions
-from classifiers.fasttext_classifier import LOSSES, FastTextClassifier, fasttext_lines
+from classifiers.fasttext_classifier import LOSSES, DivergedError, FastTextClassifier, fasttext_lines
 from classifiers.fasttext_tuning import GRID, Trial, tune_fasttext
 from classifiers.loading import load_any, takes_text
 from classifiers.logistic import TfidfLogisticClassifier
@@ -249,6 +251,57 @@ def test_trials_may_run_side_by_side_and_go_on_from_known_ones() -> None:
         tune_fasttext(TEXTS, PATHS, TEXTS, truth, grid=bad, at_once=2, buckets=500)
     with pytest.raises(SettingError, match="one trial of FastText must run at a time; got 0"):
         tune_fasttext(TEXTS, PATHS, TEXTS, truth, grid=grid, at_once=0)
+
+
+def test_a_trial_that_diverges_is_told_and_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = FastTextClassifier.fit
+
+    def fit_or_diverge(classifier: FastTextClassifier, *arguments: Any) -> Any:
+        if classifier.learning_rate == 1.0:
+            raise DivergedError("Training of fastText diverged at a learning rate of 1.0; choose a lower one.")
+        return fit(classifier, *arguments)
+
+    monkeypatch.setattr(FastTextClassifier, "fit", fit_or_diverge)
+    truth = [(path,) for path in PATHS]
+    grid = [{"epochs": 5, "learning_rate": 1.0}, {"epochs": 40, "learning_rate": 0.5}]
+    for at_once in (1, 2):
+        tuned = tune_fasttext(
+            TEXTS, PATHS, TEXTS, truth, grid=grid, steps=[{"learning_rate": 1.0}], buckets=500, at_once=at_once
+        )
+        assert [trial.precision is None for trial in tuned.trials] == [True, False, True]
+        assert tuned.settings == grid[1]
+    with pytest.raises(SettingError, match="diverged in every trial"):
+        tune_fasttext(TEXTS, PATHS, TEXTS, truth, grid=grid[:1], steps=())
+
+
+def test_an_interrupt_does_not_wait_for_a_trial(tmp_path: Path) -> None:
+    code = (
+        "import threading\n"
+        "from classifiers.fasttext_classifier import FastTextClassifier\n"
+        "from classifiers.fasttext_tuning import tune_fasttext\n"
+        "def fit(classifier, *arguments):\n"
+        "    if classifier.dim == 2:\n"
+        "        raise KeyError('broken')\n"
+        "    threading.Event().wait()  # as a training that takes hours\n"
+        "FastTextClassifier.fit = fit\n"
+        "tune_fasttext(['a'], [('x',)], ['a'], [(('x',),)], grid=[{'dim': 1}, {'dim': 2}], steps=(), at_once=2)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120, cwd=root
+    )
+    assert done.returncode == 1
+    assert "KeyError: 'broken'" in done.stderr
+
+
+def test_settings_are_checked_before_the_library_sees_them() -> None:
+    for name, value in (
+        ("seed", -1), ("seed", 2**31), ("buckets", 2**31), ("epochs", 2.5), ("learning_rate", "fast"),
+        ("learning_rate", float("nan")), ("char_ngrams", (3,)), ("char_ngrams", None), ("char_ngrams", (2, "x")),
+    ):  # fmt: skip
+        with pytest.raises(SettingError, match=f"'{name}' setting of FastTextClassifier"):
+            FastTextClassifier(**{name: value}).check_settings()
+    FastTextClassifier(**{**SMALL, "epochs": np.int64(3), "dim": np.int32(4)}).fit(TEXTS, PATHS)
 
 
 def test_the_stated_grid_holds_the_strong_setting_of_few_epochs() -> None:

@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from classifiers.interest import InterestClassifier
 from classifiers.taxonomy import Taxonomy
-from omnifeat.errors import DataError, FingerprintError, SettingError
+from omnifeat.errors import DataError, FingerprintError, OutputError, SettingError
 from omnifeat.frozen import FrozenEncoder
 
 PATHS = [
@@ -274,6 +274,12 @@ def test_queries_may_be_text_with_an_encoder() -> None:
         fitted.predict(texts)
     with pytest.raises(SettingError, match="as text, but there is no encoder"):
         quick().fit(texts, paths)
+    with pytest.raises(DataError, match="query of row 1 must be text; got None"):
+        quick(encoder=LetterEncoder()).fit(["aab", None], paths[:2])
+    with pytest.raises(DataError, match="got the single text 'aab'"):
+        fitted.predict("aab")
+    assert fitted.predict([]) == []
+    assert fitted.predict_proba([]).shape == (0, 2)
 
 
 def test_an_encoder_named_by_its_path_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +302,8 @@ def test_an_encoder_named_by_its_path_is_opened_once(monkeypatch: pytest.MonkeyP
     fitted.set_params(encoder=["others"])
     assert fitted.predict(texts) == paths
     assert opened == ["letters", "letters", "others"]
+    fitted.fit(texts, paths)  # another encoder may lie there by now
+    assert opened == ["letters", "letters", "others", "others"]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +329,12 @@ def test_weights_levels_settings_and_width_are_checked(fitted: InterestClassifie
         quick().fit(np.eye(2), [("a",), ("b",)], sample_weight=[1, 0])
     with pytest.raises(SettingError, match="no level 3; the classifier has levels 0 to 2"):
         fitted.predict_proba(np.zeros((1, 8)), 3)
-    for name, value in (("inverse_regularisation", 0), ("head", "flat"), ("labels", "two"), ("calibration", 0.6)):
+    with pytest.raises(DataError, match="Sample weights must be 2 numbers"):
+        quick().fit(np.eye(2), [("a",), ("b",)], sample_weight=["much", "more"])
+    for name, value in (
+        ("inverse_regularisation", 0), ("inverse_regularisation", float("inf")), ("inverse_regularisation", "much"),
+        ("head", "flat"), ("labels", "two"), ("calibration", 0.6), ("calibration", "some"), ("taxonomy", "folder"),
+    ):  # fmt: skip
         with pytest.raises(SettingError, match=f"'{name}' setting of InterestClassifier"):
             quick(**{name: value}).fit(np.eye(2), [("a",), ("b",)])
     with pytest.raises(DataError, match="7 wide, but the classifier was trained on width 8"):
@@ -338,6 +351,24 @@ def test_weights_are_as_repeated_rows() -> None:
     # The scaling differs, as weights have no part in it: compare what each makes of the heavier class.
     share = [one.predict_proba(embeddings[:4], 1)[:, 0].mean() for one in (twice, weighted, plain)]
     assert min(share[:2]) > share[2]
+
+
+def test_settings_may_be_numbers_of_numpy(tmp_path: Path) -> None:
+    settings = {"inverse_regularisation": np.float32(1), "max_iterations": np.int64(5), "examples_kept": np.int32(2)}
+    fitted = quick(**settings).fit(np.eye(2), [("a",), ("b",)])
+    fitted.save(tmp_path / "saved")
+    assert InterestClassifier.load(tmp_path / "saved").get_params()["max_iterations"] == 5
+
+
+def test_saving_does_not_replace_what_is_no_classifier(tmp_path: Path) -> None:
+    fitted = quick().fit(np.eye(2), [("a",), ("b",)])
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="a folder of something else stands there"):
+        fitted.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.txt").exists()
+    for _ in range(2):
+        fitted.save(tmp_path / "saved")
 
 
 def test_a_saved_classifier_is_the_same(fitted: InterestClassifier, tmp_path: Path) -> None:

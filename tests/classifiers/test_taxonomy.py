@@ -42,6 +42,17 @@ def test_paths_levels_and_children() -> None:
     [
         (interests(("a", "b", None), ("b", "c", None), ("c", "a", None)), "'a' in row 0 .* stands below itself"),
         (interests(("a", "a", None)), "stands below itself"),
+        # c hangs from the cycle of a and b and is not in it: cutting it off would mend nothing
+        (
+            interests(("c", "a", None), ("a", "b", None), ("b", "a", None)),
+            "'a' in row 1 .* stands below itself, by 'b'",
+        ),
+        (pa.table({"interest_id": [["a"]], "parent_id": ["b"]}), "'interest_id' of table interests holds list"),
+        (pa.table({"interest_id": [b"\xff"], "parent_id": ["b"]}), "'interest_id' of table interests holds binary"),
+        (
+            pa.table({"interest_id": ["a"], "parent_id": [None], "level": ["top"]}),
+            "'level' of table interests holds str",
+        ),
         (interests(("a", None, None), ("b", "gone", None)), "'b' in table interests has the parent 'gone'"),
         (interests(("a", None, 1), ("a", None, 1)), "'a' stands twice in table interests, again in row 1"),
         (interests((None, None, 1)), "no interest_id in row 0"),

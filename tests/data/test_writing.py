@@ -60,14 +60,36 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         with replace_when_whole(target) as folder:
             folder.mkdir()
             (folder / content).write_text(content)
-        assert os.listdir(target) == [content]
+            (folder / "about").write_text("of both")
+        assert sorted(os.listdir(target)) == ["about", content]
     with pytest.raises(RuntimeError, match="stop"):
         fail_folder(target)
-    assert os.listdir(target) == ["second"]
+    assert sorted(os.listdir(target)) == ["about", "second"]
     assert os.listdir(tmp_path) == ["out"]
     with pytest.raises(OutputError, match="a folder stands there"), replace_when_whole(target) as path:
         path.write_text("a file")
-    assert os.listdir(target) == ["second"]
+    assert sorted(os.listdir(target)) == ["about", "second"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "thesis"
+    target.mkdir()
+    (target / "chapter.txt").write_text("years of work")
+
+    def write(**options: bool) -> None:
+        with replace_when_whole(target, **options) as folder:
+            folder.mkdir()
+            (folder / "about").write_text("new")
+
+    with pytest.raises(OutputError, match=r"a folder of something else stands there \(with 'chapter.txt'\)"):
+        write()
+    assert os.listdir(target) == ["chapter.txt"]
+    assert os.listdir(tmp_path) == ["thesis"]
+    write(whatever=True)
+    assert os.listdir(target) == ["about"]
+    (target / "about").unlink()
+    write()  # an empty folder is anybody's
+    assert os.listdir(target) == ["about"]
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
