@@ -75,9 +75,8 @@ def fit_classifier(
     """
     hashes = row_hashes(embeddings)
     groups, labels = strata(has, hashes)
-    order = np.lexsort((labels, groups, hashes)).astype(
-        np.int64
-    )  # from what rows hold alone, not from where they stand
+    # from what rows hold alone, not from where they stand
+    order = np.lexsort((labels, groups, hashes)).astype(np.int64)
     has, weights, groups = has.rows(order), weights[order], groups[order]
     scaled, mean, scale = _one_scale(embeddings, order)
     share = min(calibration, _HELD_MOST / len(order))

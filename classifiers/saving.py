@@ -70,9 +70,8 @@ def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _TENSORS).write_bytes(numbers)
-        (folder / _TREE).write_text(
-            json.dumps(written, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(written, indent=1, ensure_ascii=False, default=_plain)
+        (folder / _TREE).write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
