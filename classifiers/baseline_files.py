@@ -9,6 +9,7 @@ from classifiers.fasttext_classifier import FastTextClassifier, _Head, fasttext_
 from classifiers.interest import InterestPath
 from classifiers.paths import PathBaseline
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.json_form import json_form
 from omnifeat.errors import DataError
 
 __all__ = ["FORMAT_VERSION", "load_fasttext", "read_folder", "save_fasttext", "write_folder"]
@@ -71,7 +72,8 @@ def write_folder(folder: Path, kind: str, classifier: PathBaseline, files: list[
         "labels": [[list(path) for path in classes] for classes in classifier.labels_],
         "files": {name: _sha256(folder / name) for name in files},
     }
-    (folder / _TREE).write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(tree, indent=1, ensure_ascii=False, default=json_form)
+    (folder / _TREE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_folder(folder: Path, kind: str) -> tuple[dict[str, Any], tuple[tuple[InterestPath, ...], ...], int]:

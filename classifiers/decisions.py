@@ -153,9 +153,9 @@ def choose_thresholds(
         # comes to any of them, the whole level's threshold must do.
         of_pool = candidates & pool if candidates[:, pool].any() else candidates
         together = _least(nodes[:, level][of_pool], right[:, level][of_pool], precision)
+        pooled[level] = pool
         for column, node in enumerate(places):
             rows = candidates[:, column]
-            pooled[node] = pool[column]
             thresholds[node] = together if pooled[node] else _least(nodes[rows, node], right[rows, node], precision)
             passed[:, node] = rows & (nodes[:, node] >= thresholds[node])
     return thresholds, pooled

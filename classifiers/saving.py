@@ -17,6 +17,7 @@ from classifiers.neighbours import KeptExamples
 from classifiers.taxonomy import Taxonomy
 from classifiers.tree import InterestTree, Memberships
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.json_form import json_form
 from omnifeat.errors import DataError
 
 __all__ = ["FORMAT_VERSION", "load_classifier", "save_classifier"]
@@ -70,15 +71,8 @@ def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _TENSORS).write_bytes(numbers)
-        text = json.dumps(written, indent=1, ensure_ascii=False, default=_plain)
+        text = json.dumps(written, indent=1, ensure_ascii=False, default=json_form)
         (folder / _TREE).write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's, as a search over settings gives, as one of Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
 def load_classifier(path: str | Path) -> InterestClassifier:

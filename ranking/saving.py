@@ -10,9 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.json_form import json_form
 from omnifeat.errors import DataError
 from ranking.features import FeatureManifest
 
@@ -66,7 +65,7 @@ def save_model(model: "LightGBMModel", path: str | Path) -> None:
         "settings": model.get_params(deep=False),
         "fitted": {name: getattr(model, name) for name in model._fitted},
     }
-    content = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain) + "\n"
+    content = json.dumps(manifest, indent=2, ensure_ascii=False, default=json_form) + "\n"
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -141,19 +140,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "train the model again, or use the version of omnifeat that wrote it."
         )
     return manifest
-
-
-def _plain(value: Any) -> Any:
-    """JSON form of what settings and fitted attributes may hold beside plain values."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, tuple | set | range):
-        return list(value)
-    if hasattr(value, "items"):
-        return dict(value)
-    raise TypeError(f"a setting of type {type(value).__name__} cannot be saved")
 
 
 def _read(file: Path) -> str:

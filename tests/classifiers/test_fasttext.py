@@ -294,14 +294,16 @@ def test_an_interrupt_does_not_wait_for_a_trial(tmp_path: Path) -> None:
     assert "KeyError: 'broken'" in done.stderr
 
 
-def test_settings_are_checked_before_the_library_sees_them() -> None:
+def test_settings_are_checked_before_the_library_sees_them(tmp_path: Path) -> None:
     for name, value in (
         ("seed", -1), ("seed", 2**31), ("buckets", 2**31), ("epochs", 2.5), ("learning_rate", "fast"),
         ("learning_rate", float("nan")), ("char_ngrams", (3,)), ("char_ngrams", None), ("char_ngrams", (2, "x")),
     ):  # fmt: skip
         with pytest.raises(SettingError, match=f"'{name}' setting of FastTextClassifier"):
             FastTextClassifier(**{name: value}).check_settings()
-    FastTextClassifier(**{**SMALL, "epochs": np.int64(3), "dim": np.int32(4)}).fit(TEXTS, PATHS)
+    fitted = FastTextClassifier(**{**SMALL, "epochs": np.int64(3), "dim": np.int32(4)}).fit(TEXTS, PATHS)
+    fitted.save(tmp_path / "saved")
+    assert FastTextClassifier.load(tmp_path / "saved").get_params()["epochs"] == 3
 
 
 def test_the_stated_grid_holds_the_strong_setting_of_few_epochs() -> None:
