@@ -16,13 +16,14 @@ import re
 import stat
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from omnifeat.errors import DataError, OmnifeatError
 
-__all__ = ["checked", "member", "read_bytes", "read_object", "refuse_lfs_pointer", "regular_file"]
+__all__ = ["LibraryCall", "checked", "member", "read_bytes", "read_object", "refuse_lfs_pointer", "regular_file"]
 
 _REMEDY = "fetch or make it again"
 _JSON_BYTES = 64 * 2**20
@@ -235,6 +236,38 @@ def checked(
         raise error(f"'{where}' is wrong at {_shown(place)} ({_reason(first['msg'])}{found}); {remedy}.") from fault
     except (TypeError, ValueError, RecursionError) as fault:
         raise error(f"'{where}' holds what JSON does not ({_reason(fault)}); {remedy}.") from fault
+
+
+class LibraryCall:
+    """`with LibraryCall("...", ...):` around the one call in which a library parses a stranger's file.
+
+    What it raises becomes one sentence. For libraries that raise whatever occurs (`tokenizers` a plain `Exception`, and
+    Rust's panics, which derive from `BaseException`; `transformers` any), where no list of classes would be whole.
+    Errors of our own, and what a user's Ctrl-C raises, pass.
+
+    Parameters
+    ----------
+    failed
+        Begins the sentence: "No tokenizer can be loaded from 'folder'".
+    remedy
+        Ends it.
+    """
+
+    def __init__(self, failed: str, *, error: Error = DataError, remedy: str = _REMEDY) -> None:
+        self._failed, self._error, self._remedy = failed, error, remedy
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if fault is None or isinstance(fault, OmnifeatError):
+            return
+        if isinstance(fault, Exception) or type(fault).__name__ == "PanicException":
+            lines = str(fault).strip().splitlines() or [type(fault).__name__]
+            reason = "".join(c if c.isprintable() else "?" for c in _reason(lines[0]).rstrip(":"))
+            raise self._error(f"{self._failed} ({reason}); {self._remedy}.") from fault
 
 
 @lru_cache(maxsize=128)

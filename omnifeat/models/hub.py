@@ -1,11 +1,12 @@
 """Encoder folders on the hub: fetched by name, and uploaded."""
 
-import re
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi
 
+from omnifeat.data.artefacts import LibraryCall
 from omnifeat.errors import EncoderError, OutputError
+from omnifeat.hub_files import ask_hub, is_hub_name, snapshot
 
 __all__ = ["encoder_folder_of", "upload_encoder"]
 
@@ -23,28 +24,22 @@ def encoder_folder_of(
     Raises
     ------
     EncoderError
-        There is no such folder, and no encoder of that name on the hub.
+        There is no such folder, and no encoder of that name on the hub, or the hub does not answer within seconds.
     """
     folder = Path(path_or_id)
     if folder.is_dir():
         return folder
-    if folder.exists() or not _is_hub_name(str(path_or_id)):
+    if folder.exists() or not is_hub_name(str(path_or_id), owned=True):
         raise EncoderError(f"There is no encoder folder '{path_or_id}'; give the folder that `omnifeat train` wrote.")
-    try:
-        fetched = snapshot_download(
-            str(path_or_id),
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise EncoderError(
-            f"There is no folder '{path_or_id}', and no encoder of that name came from the hub ({reason}); "
-            "give an encoder folder or the name of one on the hub."
-        ) from error
-    return Path(fetched)
+    return snapshot(
+        str(path_or_id),
+        what="encoder",
+        error=EncoderError,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+    )
 
 
 def upload_encoder(
@@ -63,15 +58,13 @@ def upload_encoder(
     OutputError
         The hub cannot be reached or refuses.
     """
-    api = HfApi(token=token)
-    try:
+    with LibraryCall(
+        f"The encoder could not be uploaded to '{repo_id}'",
+        error=OutputError,
+        remedy="check the name, the token and the network",
+    ):
+        api = HfApi(token=token)
+        ask_hub(api, repo_id)
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message, revision=branch)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"The encoder could not be uploaded to '{repo_id}' ({error}).") from error
-    return str(address)
-
-
-def _is_hub_name(text: str) -> bool:
-    """Whether a text that is no folder could be a name on the hub: `owner/name`, and no path of this machine."""
-    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", text) is not None and not Path(text).parent.is_dir()
+        return str(address)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from omnifeat.data.artefacts import checked, member, read_bytes, read_object, refuse_lfs_pointer
+from omnifeat.data.artefacts import LibraryCall, checked, member, read_bytes, read_object, refuse_lfs_pointer
 from omnifeat.errors import DataError, EncoderError
 
 
@@ -220,3 +220,24 @@ def test_every_cut_of_a_sound_file_is_one_sentence(tmp_path: Path) -> None:
         path.write_bytes(content[:size])
         with pytest.raises(DataError, match="not JSON"):
             read_object(path)
+
+
+class PanicException(BaseException):
+    """Stands in for that of Rust's libraries."""
+
+
+@pytest.mark.parametrize("fault", [Exception("bad\nmore"), KeyError("x"), PanicException("bad\x1b[2J"), MemoryError()])
+def test_whatever_a_library_raises_is_one_sentence(fault: BaseException) -> None:
+    with pytest.raises(EncoderError) as told:  # noqa: SIM117 - the order matters
+        with LibraryCall("No tokenizer can be loaded from 'x'", error=EncoderError, remedy="give another"):
+            raise fault
+    assert str(told.value).startswith("No tokenizer can be loaded from 'x' (")
+    assert str(told.value).endswith("); give another.")
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), SystemExit(3), DataError("ours")])
+def test_what_is_no_fault_of_a_library_passes(fault: BaseException) -> None:
+    with pytest.raises(type(fault)) as passed, LibraryCall("No"):
+        raise fault
+    assert passed.value is fault

@@ -1,10 +1,14 @@
 """Encoders on the hub, which is stood in for: what is asked of it, and one sentence where it fails."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
+from omnifeat import hub_files
 from omnifeat.errors import EncoderError, OutputError
 from omnifeat.models import hub
 from omnifeat.models.hub import encoder_folder_of, upload_encoder
@@ -15,9 +19,15 @@ class FakeApi:
 
     asked: list[tuple[str, dict[str, Any]]]
     fails: Exception | None = None
+    silent: Exception | None = None
 
     def __init__(self, token: str | bool | None) -> None:
         type(self).asked = [("token", {"token": token})]
+
+    def repo_info(self, name: str, **named: Any) -> None:
+        assert named["timeout"] < 10
+        if self.silent is not None:
+            raise self.silent
 
     def create_repo(self, repo_id: str, **named: Any) -> str:
         if self.fails is not None:
@@ -33,7 +43,7 @@ def test_a_folder_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr(hub, "snapshot_download", never)
+    monkeypatch.setattr(hub_files, "snapshot_download", never)
     assert encoder_folder_of(str(tmp_path)) == tmp_path
     (tmp_path / "file").touch()
     for name in (tmp_path / "file", tmp_path / "missing", "missing", f"{tmp_path.name}/a/b"):
@@ -48,18 +58,20 @@ def test_an_encoder_is_fetched_by_name(tmp_path: Path, monkeypatch: pytest.Monke
         asked.append((name, named))
         return str(tmp_path)
 
-    monkeypatch.setattr(hub, "snapshot_download", fetch)
+    monkeypatch.setattr(hub_files, "snapshot_download", fetch)
     found = encoder_folder_of(
         "someone/encoder", revision="v1", cache_dir="cache", token="secret", local_files_only=True
     )
     assert found == tmp_path
     named = {"revision": "v1", "cache_dir": "cache", "token": "secret", "local_files_only": True}
+    named |= {"allow_patterns": None, "ignore_patterns": None}
     assert asked == [("someone/encoder", named)]
 
     def fail(*_: Any, **__: Any) -> str:
         raise OSError("no such\nplace.")
 
-    monkeypatch.setattr(hub, "snapshot_download", fail)
+    monkeypatch.setattr(hub_files, "HfApi", FakeApi)
+    monkeypatch.setattr(hub_files, "snapshot_download", fail)
     with pytest.raises(EncoderError, match=r"came from the hub \(no such\);") as caught:
         encoder_folder_of("someone/encoder")
     assert "\n" not in str(caught.value)
@@ -82,3 +94,57 @@ def test_an_encoder_is_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(FakeApi, "fails", OSError("no network"))
     with pytest.raises(OutputError, match=r"could not be uploaded to 'someone/encoder' \(no network\)"):
         upload_encoder(tmp_path, "someone/encoder")
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_hub_that_does_not_answer_is_told_in_one_short_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    class SilentApi(FakeApi):
+        silent = OfflineModeIsEnabled("long\nwords") if offline else TimeoutError("timed out")
+
+    monkeypatch.setattr(hub_files, "HfApi", SilentApi)
+    said = "HF_HUB_OFFLINE is set" if offline else "is there a network"
+    with pytest.raises(EncoderError, match=said) as told:
+        encoder_folder_of("someone/encoder", cache_dir=tmp_path)
+    assert len(str(told.value)) < 250
+    monkeypatch.setattr(hub, "HfApi", SilentApi)
+    with pytest.raises(OutputError, match="could not be uploaded"):
+        upload_encoder(tmp_path, "someone/encoder")
+
+
+def test_an_encoder_that_was_fetched_before_needs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SilentApi(FakeApi):
+        silent = TimeoutError()
+
+    monkeypatch.setattr(hub_files, "HfApi", SilentApi)
+    fetched = tmp_path / "models--someone--encoder" / "snapshots" / "0123"
+    fetched.mkdir(parents=True)
+    refs = tmp_path / "models--someone--encoder" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("0123")
+    assert encoder_folder_of("someone/encoder", cache_dir=tmp_path) == fetched
+
+
+SILENT = """
+import socket, sys, time
+server = socket.socket(); server.bind(("127.0.0.1", 0)); server.listen(8)
+import os
+os.environ["HF_ENDPOINT"], os.environ["HF_HUB_OFFLINE"] = f"http://127.0.0.1:{server.getsockname()[1]}", "0"
+from omnifeat import hub_files
+from omnifeat.errors import EncoderError
+hub_files._ANSWER_SECONDS = 0.3
+begun = time.monotonic()
+try:
+    hub_files.snapshot("someone/encoder", what="encoder", error=EncoderError, cache_dir=sys.argv[1])
+except EncoderError as error:
+    print(time.monotonic() - begun < 5, error)
+"""
+
+
+def test_a_server_that_accepts_and_stays_silent_is_given_up(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("True There is no folder 'someone/encoder'")
+    assert "is there a network" in done.stdout
