@@ -16,7 +16,8 @@ from omnifeat.errors import DataError
 __all__ = ["ArrowReader", "ParquetReader"]
 
 # Arrow would hold whole column chunks ahead (1 GB of a table of 1 GB); read in steps, the same table takes 83 MB.
-_STREAMING: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
+# INT96, in which Spark writes times, holds the years up to 9999 only as microseconds.
+_STREAMING: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20, "coerce_int96_timestamp_unit": "us"}
 
 
 class ParquetReader:

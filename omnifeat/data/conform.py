@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_vector, is_vector_list, known_type
+from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
 __all__ = ["conform_array", "conformed_type", "first_width", "plain_type"]
@@ -154,8 +155,12 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
         vectors = _as_vectors(values, target.value_type, where, first_row, rows)
         offsets = pc.subtract(lists.offsets, lists.offsets[0])
         return pa.ListArray.from_arrays(offsets, vectors, type=target, mask=pc.is_null(lists) if len(lists) else None)
+    if target.equals(TIMESTAMP):
+        return parse_times(
+            array, lambda row, value: DataError(f"{where}, row {first_row + row}: {value!r} {not_a_time(value)}")
+        )
     try:
-        return pc.cast(array, target, safe=not pa.types.is_timestamp(target))
+        return pc.cast(array, target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         row, value = _first_misfit(array, target)
         raise DataError(

@@ -14,9 +14,8 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ import pyarrow.csv as pacsv
 from omnifeat.data.conform import type_name
 from omnifeat.data.locations import FileFormat, Location, one_line
 from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, did_you_mean, known_type
+from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
 __all__ = ["CsvReader"]
@@ -267,9 +267,8 @@ class CsvReader:
         return value
 
     def _wrong(self, name: str, value: object, row: int, wanted: str) -> DataError:
-        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         return DataError(
-            f"{self.location.name}, row {row}, column '{name}': {shown} is not {wanted}: correct it"
+            f"{self.location.name}, row {row}, column '{name}': {_shown(value)} is not {wanted}: correct it"
             + (did_you_mean(str(value), ("true", "false")) if wanted == "bool" else "")
         )
 
@@ -310,7 +309,12 @@ class CsvReader:
             raise
 
     def _times(self, name: str, texts: pa.Array, first_row: int) -> pa.Array:
-        return parse_times(texts, lambda row, text: self._wrong(name, text, first_row + row, TIME_FORM))
+        def wrong(row: int, text: str) -> DataError:
+            return DataError(
+                f"{self.location.name}, row {first_row + row}, column '{name}': {_shown(text)} {not_a_time(text)}"
+            )
+
+        return parse_times(texts, wrong)
 
 
 class _QuoteCounter(io.RawIOBase):
@@ -329,32 +333,8 @@ class _QuoteCounter(io.RawIOBase):
         return data
 
 
-TIME_FORM = "a time such as 2024-05-01T12:30:00Z"
-
-
-def parse_times(texts: pa.Array, wrong: Callable[[int, str], DataError]) -> pa.Array:
-    """ISO 8601 times (n) as microseconds in UTC; a time without a zone is taken as UTC.
-
-    `wrong` is called with the row and the text of the first value that is no time, and gives the error to raise.
-    """
-    trimmed = pc.utf8_trim_whitespace(texts)
-    # Arrow reads one of the two forms a column at a time: with a zone, or without
-    zoned = pc.match_substring_regex(trimmed, r"[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$")
-    with_zone = pc.if_else(zoned, trimmed, pa.scalar(None, pa.string()))
-    without = pc.if_else(zoned, pa.scalar(None, pa.string()), trimmed)
-    try:
-        plain = pc.cast(pc.cast(without, pa.timestamp("us")), TIMESTAMP)
-        return pc.coalesce(pc.cast(with_zone, TIMESTAMP), plain)
-    except pa.ArrowInvalid as error:
-        if len(texts) == 1:
-            raise wrong(0, texts[0].as_py()) from error
-        for row in range(len(texts)):
-            parse_times(texts.slice(row, 1), partial(_in_row, wrong, row))
-        raise
-
-
-def _in_row(wrong: Callable[[int, str], DataError], row: int, _: int, text: str) -> DataError:
-    return wrong(row, text)
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
 
 
 def _is_utf8(value: bytes | None) -> bool:

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width, plain_type, type_name
-from omnifeat.data.csv_files import TIME_FORM, parse_times
 from omnifeat.data.locations import FileFormat, Location, one_line
 from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, known_type
+from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
 __all__ = ["JsonlReader"]
@@ -219,7 +219,7 @@ class JsonlReader:
 
 
 def _time_error(where: str, first_row: int) -> Any:
-    return lambda row, text: DataError(f"{where}, row {first_row + row}: {text!r} is not {TIME_FORM}: correct it")
+    return lambda row, text: DataError(f"{where}, row {first_row + row}: {text!r} {not_a_time(text)}")
 
 
 def _read_type(name: str, settled: pa.DataType) -> pa.DataType:

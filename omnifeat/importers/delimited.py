@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from omnifeat.data.csv_files import CsvReader, parse_times
+from omnifeat.data.csv_files import CsvReader
 from omnifeat.data.locations import FileFormat, locate
 from omnifeat.data.row_checks import RowPlaces
 from omnifeat.data.schema import missing_column_message
+from omnifeat.data.times import parse_times
 from omnifeat.errors import DataError
 from omnifeat.importers.plain_text import trimmed
 
