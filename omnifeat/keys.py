@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.compiled import compiled
+from omnifeat.data.id_texts import id_texts
 from omnifeat.errors import DataError
 
 __all__ = ["MAX_KEYS", "DuplicateCheck", "KeyIndex", "as_strings", "hash_strings"]
@@ -31,28 +32,16 @@ UInt8 = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
 
 
-def as_strings(column: pa.Array | pa.ChunkedArray, what: str) -> pa.LargeStringArray:
-    """A text column in one large_string array; dictionaries are decoded and whole numbers are written out.
+def as_strings(column: pa.Array | pa.ChunkedArray, what: str, first_row: int = 1) -> pa.LargeStringArray:
+    """A text column in one large_string array; ids that are numbers become text by the rule of `id_texts`.
 
     Raises
     ------
     DataError
-        If the column is neither text nor whole numbers; `what` names it in the message.
+        If the column is neither text nor whole numbers; `what` names it in the message, and rows count from
+        `first_row`.
     """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_null(kind)
-    ):
-        raise DataError(f"{what} must be text, but its type is {kind}; write it as text.")
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return pc.cast(column, pa.large_string())
+    return id_texts(column, what, first_row)
 
 
 def _buffers(strings: pa.LargeStringArray) -> tuple[Int64, UInt8]:

@@ -84,5 +84,5 @@ def test_a_hash_that_meets_is_no_duplicate() -> None:
 def test_dictionaries_and_whole_numbers_become_text() -> None:
     assert as_strings(pa.array(["a", "b", "a"]).dictionary_encode(), "x").to_pylist() == ["a", "b", "a"]
     assert as_strings(pa.chunked_array([[1], [2, None]]), "x").to_pylist() == ["1", "2", None]
-    with pytest.raises(DataError, match="the ids must be text, but its type is double"):
+    with pytest.raises(DataError, match="the ids, row 1: 1.5 is not a whole number"):
         as_strings(pa.array([1.5]), "the ids")
