@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnifeat.data.conform import conformed_type, first_width, needs_width
+from omnifeat.data.conform import conformed_type, first_width, needs_width, plain_type
 from omnifeat.data.locations import Location, one_line
+from omnifeat.data.schema import refuse_doubled
 from omnifeat.errors import DataError
 
 __all__ = ["ArrowReader", "ParquetReader"]
@@ -23,8 +24,9 @@ _STREAMING: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20, "coer
 class ParquetReader:
     """One Parquet file."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, by_name: bool = True) -> None:
         self.location = location
+        self._by_name = by_name
 
     def _file(self, lists: bool = False) -> Any:
         """The open file; with `lists`, one that gives its vectors as lists of any length."""
@@ -52,7 +54,10 @@ class ParquetReader:
 
     def schema(self, columns: Sequence[str]) -> pa.Schema:
         """The types in which the columns are read, with the file's own metadata."""
-        return _settle(self._file().schema_arrow, columns, lambda name: self.batches([name], 4096, pa.schema([])))
+        raw = self._file().schema_arrow
+        return _settle(
+            self.location, raw, columns, lambda name: self.batches([name], 4096, pa.schema([])), self._by_name
+        )
 
     def batches(self, columns: Sequence[str], batch_size: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Batches of at most `batch_size` rows, in the types of the file."""
@@ -94,8 +99,9 @@ def _without_fixed_sizes(file: Any) -> Any:
 class ArrowReader:
     """One Arrow IPC file (Feather version 2) or stream."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, by_name: bool = True) -> None:
         self.location = location
+        self._by_name = by_name
 
     def _open(self) -> tuple[Any, bool]:
         """The open reader, and whether it is of the file form, which has the batches' places at its end."""
@@ -123,7 +129,10 @@ class ArrowReader:
 
     def schema(self, columns: Sequence[str]) -> pa.Schema:
         """The types in which the columns are read, with the file's own metadata."""
-        return _settle(self.raw_schema(), columns, lambda name: self.batches([name], 4096, pa.schema([])))
+        raw = self.raw_schema()
+        return _settle(
+            self.location, raw, columns, lambda name: self.batches([name], 4096, pa.schema([])), self._by_name
+        )
 
     def _raw_batches(self) -> Iterator[pa.RecordBatch]:
         reader, is_file = self._open()
@@ -161,16 +170,22 @@ def _check_layout(column: pa.Array) -> None:
 
 
 def _settle(
-    raw: pa.Schema, columns: Sequence[str], read_column: Callable[[str], Iterator[pa.RecordBatch]]
+    location: Location,
+    raw: pa.Schema,
+    columns: Sequence[str],
+    read_column: Callable[[str], Iterator[pa.RecordBatch]],
+    by_name: bool,
 ) -> pa.Schema:
     """Types to read columns in; where a vector's width is not in the type, the first value says it."""
+    refuse_doubled(location.name, raw.names, columns)
     fields = []
     for name in columns:
         field = raw.field(name)
         width = None
-        if needs_width(name, field.type):
+        if by_name and needs_width(name, field.type):
             width = first_width(name, (batch.column(0) for batch in read_column(name)))
-        fields.append(pa.field(name, conformed_type(name, field.type, width)))
+        target = conformed_type(name, field.type, width) if by_name else plain_type(field.type)
+        fields.append(pa.field(name, target))
     return pa.schema(fields, metadata=raw.metadata)
 
 

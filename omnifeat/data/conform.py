@@ -1,8 +1,9 @@
 """Bring columns to the types of the schema where nothing is lost by it, and say where a value stands in the way.
 
 Libraries write the same column in several layouts: text as `large_string` or dictionaries, vectors as lists of double,
-times without a zone. Here they become the one layout that the rest reads. What would change a value's meaning
-(an id that is a number in a Parquet file) is left as it is; the schema's check then names it.
+times without a zone, ids as numbers. Here they become the one layout that the rest reads: numbers in a column of text
+by the rule of `id_texts`, a list of texts in it joined by spaces. What would change a value's meaning (a truth value as
+an id) is left as it is; the schema's check then names it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_vector, is_vector_list, known_type
+from omnifeat.data.id_texts import id_texts
+from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_key, is_vector, is_vector_list, known_type
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
@@ -100,6 +102,8 @@ def conformed_type(name: str, arrow_type: pa.DataType, width: int | None = None)
         return _vector_type(wanted, arrow_type, width)
     if pa.types.is_null(arrow_type) or _is_same_kind(plain, wanted):
         return wanted
+    if wanted.equals(_STRING) and _is_list(plain) and _is_text(plain.value_type) and not is_key(name):
+        return wanted
     return plain
 
 
@@ -109,7 +113,10 @@ def _is_same_kind(plain: pa.DataType, wanted: pa.DataType) -> bool:
         return bool(pa.types.is_timestamp(plain) or pa.types.is_date(plain))
     if wanted.equals(pa.float64()):
         return bool(_is_number(plain) or pa.types.is_decimal(plain))
-    return bool(wanted.equals(pa.int64()) and pa.types.is_integer(plain))
+    if wanted.equals(_STRING):
+        return bool(_is_number(plain) or pa.types.is_decimal(plain))
+    # whole numbers with a hole come as floats
+    return bool(wanted.equals(pa.int64()) and _is_number(plain))
 
 
 def _vector_type(wanted: Any, arrow_type: pa.DataType, width: int | None) -> pa.DataType:
@@ -149,16 +156,15 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
     if is_vector(target):
         return _as_vectors(array, target, where, first_row)
     if is_vector_list(target):
-        lists = _as_plain_list(array)
-        rows = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
-        values = lists.values.slice(lists.offsets[0].as_py(), len(rows))
-        vectors = _as_vectors(values, target.value_type, where, first_row, rows)
-        offsets = pc.subtract(lists.offsets, lists.offsets[0])
-        return pa.ListArray.from_arrays(offsets, vectors, type=target, mask=pc.is_null(lists) if len(lists) else None)
+        return _as_vector_lists(array, target, where, first_row)
     if target.equals(TIMESTAMP):
         return parse_times(
             array, lambda row, value: DataError(f"{where}, row {first_row + row}: {value!r} {not_a_time(value)}")
         )
+    if target.equals(_STRING) and not _is_text(array.type):
+        return _joined(array) if _is_list(array.type) else pc.cast(id_texts(array, where, first_row), target)
+    if pa.types.is_integer(target) and pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     try:
         return pc.cast(array, target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -168,6 +174,13 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
         ) from error
 
 
+def _joined(array: pa.Array) -> pa.Array:
+    """Lists of texts (n) as one text each, joined by spaces; a list of none is null."""
+    lists = pc.cast(array, pa.list_(_STRING))
+    texts = [" ".join(text for text in value if text) if value else None for value in lists.to_pylist()]
+    return pa.array(texts, _STRING)
+
+
 def type_name(arrow_type: pa.DataType) -> str:
     """A type in words that a table's owner uses."""
     if pa.types.is_string(arrow_type):
@@ -175,6 +188,15 @@ def type_name(arrow_type: pa.DataType) -> str:
     if pa.types.is_list(arrow_type) and pa.types.is_string(arrow_type.value_type):
         return "list of text"
     return str(arrow_type).replace("element: ", "").replace("item: ", "")
+
+
+def _as_vector_lists(array: pa.Array, target: pa.DataType, where: str, first_row: int) -> pa.Array:
+    lists = _as_plain_list(array)
+    rows = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
+    values = lists.values.slice(lists.offsets[0].as_py(), len(rows))
+    vectors = _as_vectors(values, target.value_type, where, first_row, rows)
+    offsets = pc.subtract(lists.offsets, lists.offsets[0])
+    return pa.ListArray.from_arrays(offsets, vectors, type=target, mask=pc.is_null(lists) if len(lists) else None)
 
 
 def _as_plain_list(array: pa.Array) -> pa.Array:

@@ -5,15 +5,17 @@ A CSV file carries no types. Columns that the schema knows by name have the sche
 integer without leading zeros that int64 holds, float64 if every value is a number, bool if all are true or false, and
 text otherwise.
 Lists and vectors are JSON in a cell. An empty cell is null; a quoted empty cell is an empty text.
+
+How cells are written is a `TextDialect`. Arrow takes what stands after a closing quote as part of the cell, and a quote
+that is opened by mistake swallows the lines up to the next one: `QuoteWatch` sees where that may have happened, and
+`csv_lines` then looks line by line.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +25,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from omnifeat.data.conform import type_name
+from omnifeat.data.csv_lines import QuoteWatch, Recoded, WithoutLines, check_lines, text_lines
+from omnifeat.data.dialects import TextDialect, default_dialect, plain_numbers
 from omnifeat.data.locations import FileFormat, Location, one_line
-from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, did_you_mean, known_type
+from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, did_you_mean, known_type, refuse_doubled
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
@@ -42,13 +46,33 @@ _KINDS = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "string"
 
 
 class CsvReader:
-    """One CSV file; every column is read as bytes first, so that a wrong value can be named with its row."""
+    """One CSV file; every column is read as bytes first, so that a wrong value can be named with its row.
 
-    def __init__(self, location: Location, file_format: FileFormat) -> None:
+    Parameters
+    ----------
+    dialect
+        How its cells are written; that of `default_dialect` if None.
+    by_name
+        Whether columns that the schema knows have the schema's types. Without it the values alone decide.
+    """
+
+    def __init__(
+        self, location: Location, file_format: FileFormat, dialect: TextDialect | None = None, by_name: bool = True
+    ) -> None:
         self.location = location
         self.format = file_format
+        self._dialect = dialect
+        self._known_type = known_type if by_name else lambda _: None
         self._names: list[str] | None = None
         self._header_rows = 1
+        self._header_is_quoted = False
+
+    @property
+    def dialect(self) -> TextDialect:
+        """How the cells are written."""
+        if self._dialect is None:
+            self._dialect = default_dialect(self.location, self.format)
+        return self._dialect
 
     def names(self) -> list[str]:
         """Column names of the header line."""
@@ -57,34 +81,65 @@ class CsvReader:
         return self._names
 
     def _read_header(self) -> list[str]:
-        names: list[str] | None
+        place = self.location.name
+        names: list[str] | None = None
         try:
-            with self.location.open_stream(self.format.gzip) as stream:
-                text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-                names = None
-                for row, cells in enumerate(csv.reader(text, delimiter=self.format.delimiter)):
+            with self._source() as source:
+                recorded: list[str] = []
+                for row, cells in enumerate(csv.reader(_kept(text_lines(source), recorded), **self._settings())):
                     if cells:  # empty lines may stand before the header
                         names, self._header_rows = cells, row + 1
                         break
         except (OSError, csv.Error) as error:
-            name = self.location.name
-            raise DataError(f"{name} cannot be read as CSV ({one_line(error)}): write it again") from error
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{place} cannot be read as CSV ({one_line(error)}): write it again") from error
         if not names:
-            raise DataError(f"{self.location.name} is empty: give a CSV file with a header line and rows")
+            raise DataError(f"{place} is empty: give a CSV file with a header line and rows")
         if any("\udc80" <= character <= "\udcff" for name in names for character in name):
-            raise DataError(f"{self.location.name}: the header is not UTF-8 text: save the file as UTF-8")
-        return names
+            raise DataError(f"{place}: the header is not UTF-8 text: save the file as UTF-8")
+        if any("\0" in name for name in names):
+            raise DataError(f"{place}: the header holds a NUL character: save the file as UTF-8 text")
+        self._header_is_quoted = any('"' in line for line in recorded)
+        names[0] = names[0].removeprefix("\ufeff")
+        return _unquoted_list(names) if self.dialect.quote is None else names
+
+    def _settings(self) -> dict[str, Any]:
+        return self.dialect.reader_settings()
+
+    @contextmanager
+    def _source(self) -> Iterator[Any]:
+        """The file's bytes as UTF-8, without the lines before the header."""
+        dialect = self.dialect
+        with self.location.open_stream(self.format.compression) as stream:
+            source = stream
+            if dialect.encoding not in ("utf-8", "utf8", "utf-8-sig"):
+                source = Recoded(stream, dialect.encoding, self.location.name)
+            if dialect.skip_lines:
+                source = WithoutLines(source, dialect.skip_lines)
+            yield source
 
     def count_rows(self) -> int:
         """Rows, counted by reading the file."""
-        return sum(batch.num_rows for batch in self._blocks(self.names()[:1]))
+        names = self.names()
+        single = next((name for name in names if names.count(name) == 1), None)
+        if single is None:
+            refuse_doubled(self.location.name, names, names)
+        return sum(batch.num_rows for batch in self._blocks([str(single)]))
 
     def schema(self, columns: Sequence[str]) -> pa.Schema:
-        """The types of the columns, from their names, or from all values where the name is not known."""
+        """The types of the columns, from their names, or from all values where the name is not known.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, or has two columns of one of these names.
+        """
+        refuse_doubled(self.location.name, self.names(), columns)
         found: dict[str, pa.DataType] = {}
         undecided: dict[str, str | None] = {}
         for name in columns:
-            wanted = known_type(name)
+            wanted = self._known_type(name)
             if wanted in (VECTOR, VECTOR_LIST) or wanted is None:
                 undecided[name] = None
             else:
@@ -99,14 +154,14 @@ class CsvReader:
         for batch in self._blocks(list(undecided)):
             for name in [name for name in undecided if name not in found]:
                 texts = self._text(name, batch.column(name), row)
-                wanted = known_type(name)
+                wanted = self._known_type(name)
                 if wanted in (VECTOR, VECTOR_LIST):
                     width = self._width(name, texts, row)
                     if width is not None:
                         vector = pa.list_(pa.float32(), width)
                         found[name] = vector if wanted is VECTOR else pa.list_(vector)
                     continue
-                undecided[name] = _widen(undecided[name], texts)
+                undecided[name] = _widen(undecided[name], plain_numbers(texts, self.dialect))
                 if undecided[name] == "string":
                     found[name] = pa.string()
             row += batch.num_rows
@@ -114,14 +169,14 @@ class CsvReader:
                 break
         for name, kind in undecided.items():
             if name not in found:
-                empty = pa.list_(pa.float32()) if known_type(name) is VECTOR else pa.list_(pa.list_(pa.float32()))
-                found[name] = empty if known_type(name) is not None else _KINDS[kind or "string"]
+                empty = pa.list_(pa.float32()) if self._known_type(name) is VECTOR else pa.list_(pa.list_(pa.float32()))
+                found[name] = empty if self._known_type(name) is not None else _KINDS[kind or "string"]
         return found
 
     def _width(self, name: str, texts: pa.Array, first_row: int) -> int | None:
         for place, text in enumerate(texts):
             value = self._json(name, text.as_py(), first_row + place) if text.is_valid else None
-            if value and known_type(name) is VECTOR_LIST:
+            if value and self._known_type(name) is VECTOR_LIST:
                 value = value[0] if isinstance(value[0], list) else None
             if value:
                 return len(value)
@@ -144,18 +199,17 @@ class CsvReader:
         block_bytes, done = BLOCK_BYTES, 0
         while True:
             try:
-                with self.location.open_stream(self.format.gzip) as stream:
-                    counting = _QuoteCounter(stream)
+                with self._source() as source:
+                    watch = QuoteWatch(source, self.dialect)
                     seen = 0
-                    for batch in self._open(counting, names, columns, block_bytes):
+                    for batch in self._open(watch, names, columns, block_bytes):
                         seen += batch.num_rows
                         if seen > done:
                             fresh = batch.slice(max(0, batch.num_rows - (seen - done)))
                             done = seen
                             yield fresh
-                    odd = counting.quotes % 2 == 1
-                if odd:
-                    self._refuse_open_quote()
+                if watch.doubtful or (watch.spans_lines and not self._header_is_quoted):
+                    self._check_lines()
                 return
             except pa.ArrowInvalid as error:
                 message = str(error)
@@ -166,13 +220,16 @@ class CsvReader:
                         ) from error
                     # a row longer than a block: read again with larger ones
                     block_bytes = min(block_bytes * 8, _LARGEST_BLOCK)
-                elif "CSV parse error" in message:
-                    raise self._ragged(names, message) from error
                 elif "Empty CSV" in message or "file is empty" in message:
                     return
                 else:
-                    raise DataError(f"{self.location.name} cannot be read as CSV ({one_line(error)})") from error
+                    self._check_lines()
+                    raise DataError(
+                        f"{self.location.name} cannot be read as CSV ({one_line(error)}): correct the line"
+                    ) from error
             except OSError as error:
+                if isinstance(error, DataError):
+                    raise
                 raise DataError(
                     f"{self.location.name} is truncated or corrupt ({one_line(error)}): write it again"
                 ) from error
@@ -180,17 +237,21 @@ class CsvReader:
     def _open(
         self, stream: io.RawIOBase, names: Sequence[str], columns: Sequence[str], block_bytes: int
     ) -> Iterator[pa.RecordBatch]:
+        dialect = self.dialect
         yield from pacsv.open_csv(
             pa.PythonFile(stream, mode="r"),
             read_options=pacsv.ReadOptions(
                 use_threads=False,
                 block_size=block_bytes,
-                column_names=list(names),
+                # a second column of one name is not read, but must have a name of its own
+                column_names=[name if name not in names[:place] else f"\0{place}" for place, name in enumerate(names)],
                 skip_rows_after_names=self._header_rows,
             ),
             parse_options=pacsv.ParseOptions(
-                delimiter=self.format.delimiter,
-                newlines_in_values=True,
+                delimiter=dialect.delimiter,
+                quote_char=dialect.quote or False,
+                escape_char=dialect.escape or False,
+                newlines_in_values=dialect.quote is not None,
                 # in a file of one column an empty line is a row that holds null
                 ignore_empty_lines=len(names) > 1,
             ),
@@ -204,51 +265,16 @@ class CsvReader:
             ),
         )
 
-    def _ragged(self, names: Sequence[str], message: str) -> DataError:
-        """The first line with too few or too many cells; found by a second, plain reading."""
-        line = 1
-        with self._plain_reader(strict=False) as reader, contextlib.suppress(OSError, csv.Error):
-            for cells in reader:
-                if cells and len(cells) != len(names):
-                    return DataError(
-                        f"{self.location.name}, line {line} has {len(cells)} columns, but the header has "
-                        f"{len(names)}: correct the line, or quote the cell that holds a '{self.format.delimiter}'"
-                    )
-                line = reader.line_num + 1
-        return DataError(f"{self.location.name} cannot be read as CSV ({one_line(message)}): correct the line")
-
-    def _refuse_open_quote(self) -> None:
-        """Refuse a file that ends within a quoted cell, which would swallow all lines after it.
-
-        Called where the number of quotes is odd, which a stray quote within a cell may be the reason for as well.
-        """
-        line = 1
-        with self._plain_reader(strict=True) as reader:
-            try:
-                for _ in reader:
-                    line = reader.line_num + 1
-            except csv.Error as error:
-                if "unexpected end of data" in str(error):
-                    raise DataError(
-                        f"{self.location.name}, line {line}: a cell opens a quote that is never closed: close it"
-                    ) from error
-
-    @contextmanager
-    def _plain_reader(self, strict: bool) -> Iterator[Any]:
-        """Python's own CSV reader over the file: slow, but it knows lines. For telling what is wrong only."""
-        limit = csv.field_size_limit(sys.maxsize)
-        try:
-            with self.location.open_stream(self.format.gzip) as stream:
-                text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
-                yield csv.reader(text, delimiter=self.format.delimiter, strict=strict)
-        finally:
-            csv.field_size_limit(limit)
+    def _check_lines(self) -> None:
+        with self._source() as source:
+            check_lines(source, self.dialect, self.location.name, len(self.names()), self._header_is_quoted)
 
     def _text(self, name: str, raw: pa.Array, first_row: int) -> pa.Array:
         try:
-            return pc.cast(raw, pa.string())
+            texts = pc.cast(raw, pa.string())
         except pa.ArrowInvalid as error:
             raise self._not_utf8(name, raw, first_row) from error
+        return _unquoted(texts) if self.dialect.quote is None else texts
 
     def _not_utf8(self, name: str, raw: pa.Array, first_row: int) -> DataError:
         row, value = next((row, value) for row, value in enumerate(raw.to_pylist()) if not _is_utf8(value))
@@ -260,7 +286,7 @@ class CsvReader:
     def _json(self, name: str, text: str, row: int) -> list[Any] | None:
         try:
             value = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise self._wrong(name, text, row, "a JSON list") from error
         if value is not None and not isinstance(value, list):
             raise self._wrong(name, text, row, "a JSON list")
@@ -279,14 +305,17 @@ class CsvReader:
             return self._lists(name, texts, target, first_row)
         if target.equals(TIMESTAMP):
             return self._times(name, texts, first_row)
+        plain = pc.utf8_trim_whitespace(texts)
+        if pa.types.is_floating(target) or pa.types.is_integer(target):
+            plain = plain_numbers(plain, self.dialect)
         try:
-            return pc.cast(pc.utf8_trim_whitespace(texts), target)
+            return pc.cast(plain, target)
         except pa.ArrowInvalid as error:
-            for row, text in enumerate(texts):
+            for row, text in enumerate(plain):
                 try:
-                    pc.cast(pc.utf8_trim_whitespace(text), target)
+                    pc.cast(text, target)
                 except pa.ArrowInvalid:
-                    raise self._wrong(name, text.as_py(), first_row + row, type_name(target)) from error
+                    raise self._wrong(name, texts[row].as_py(), first_row + row, type_name(target)) from error
             raise
 
     def _lists(self, name: str, texts: pa.Array, target: pa.DataType, first_row: int) -> pa.Array:
@@ -317,20 +346,27 @@ class CsvReader:
         return parse_times(texts, wrong)
 
 
-class _QuoteCounter(io.RawIOBase):
-    """A stream that counts the quotes that are read from it."""
+def _unquoted(texts: pa.Array) -> pa.Array:
+    """Cells of a table without quoting in which a quote is written as in CSV: `"24"" monitor"` is `24" monitor`.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.quotes = 0
+    Tools that quote where they must write such cells; without doubled quotes within, quotes are the text's own.
+    """
+    quoted = pc.match_substring_regex(texts, '^"([^"]|"")*""([^"]|"")*"$|^""$')
+    if not pc.any(quoted).as_py():
+        return texts
+    inner = pc.replace_substring(pc.replace_substring_regex(texts, '^"((?s:.)*)"$', r"\1"), '""', '"')
+    return pc.if_else(quoted, inner, texts)
 
-    def readable(self) -> bool:
-        return True
 
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._stream.read(size if size >= 0 else None)
-        self.quotes += data.count(b'"')
-        return data
+def _unquoted_list(names: list[str]) -> list[str]:
+    found: list[str] = _unquoted(pa.array(names)).to_pylist()
+    return found
+
+
+def _kept(lines: Iterator[str], kept: list[str]) -> Iterator[str]:
+    for line in lines:
+        kept.append(line)
+        yield line
 
 
 def _shown(value: object) -> str:

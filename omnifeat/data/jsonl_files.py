@@ -29,11 +29,18 @@ _FLOATS = pa.list_(pa.float32())
 
 
 class JsonlReader:
-    """One JSONL file."""
+    """One JSONL file.
 
-    def __init__(self, location: Location, file_format: FileFormat) -> None:
+    Parameters
+    ----------
+    by_name
+        Whether columns that the schema knows have the schema's types. Without it the values alone decide.
+    """
+
+    def __init__(self, location: Location, file_format: FileFormat, by_name: bool = True) -> None:
         self.location = location
         self.format = file_format
+        self._known_type = known_type if by_name else lambda _: None
         self._inferred: pa.Schema | None = None
 
     def names(self) -> list[str]:
@@ -51,7 +58,7 @@ class JsonlReader:
 
     def batches(self, columns: Sequence[str], batch_size: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Batches in the types of `schema`."""
-        wanted = pa.schema([(name, _read_type(name, schema.field(name).type)) for name in columns])
+        wanted = pa.schema([(name, self._read_type(name, schema.field(name).type)) for name in columns])
         for block, first_line, first_row in self._blocks():
             table = self._parse(block, first_line, wanted, infer=False)
             arrays = []
@@ -72,31 +79,43 @@ class JsonlReader:
         types: dict[str, pa.DataType] = {}
         widths: dict[str, int] = {}
         for block, first_line, _ in self._blocks():
-            known = pa.schema([(n, _read_type(n, t)) for n, t in types.items() if known_type(n) is not None])
+            known = pa.schema([(n, self._read_type(n, t)) for n, t in types.items() if self._known_type(n) is not None])
             table = self._parse(block, first_line, known, infer=True)
             for field, column in zip(table.schema, table.columns, strict=True):
                 seen = types.get(field.name, pa.null())
                 types[field.name] = _merge(seen, _without_times(field.type))
-                if needs_width(field.name, field.type) and field.name not in widths:
+                if self._known_type(field.name) and needs_width(field.name, field.type) and field.name not in widths:
                     width = first_width(field.name, column.chunks)
                     if width is not None:
                         widths[field.name] = width
         fields = []
         for name, found in types.items():
-            wanted = known_type(name)
+            wanted = self._known_type(name)
             if wanted in (VECTOR, VECTOR_LIST) or wanted is None:
-                fields.append(pa.field(name, conformed_type(name, found, widths.get(name))))
+                typed = conformed_type(name, found, widths.get(name)) if wanted is not None else plain_type(found)
+                fields.append(pa.field(name, typed))
             else:
                 fields.append(pa.field(name, wanted))
         self._inferred = pa.schema(fields)
         return self._inferred
+
+    def _read_type(self, name: str, settled: pa.DataType) -> pa.DataType:
+        """The type in which Arrow's JSON reader gives a column: it knows no vectors, and few forms of times."""
+        wanted = self._known_type(name)
+        if wanted is VECTOR:
+            return _FLOATS
+        if wanted is VECTOR_LIST:
+            return pa.list_(_FLOATS)
+        if wanted is None:
+            return plain_type(settled)
+        return pa.string() if wanted.equals(TIMESTAMP) else wanted
 
     def _blocks(self) -> Iterator[tuple[bytes, int, int]]:
         """Blocks of whole lines, each with the numbers of its first line and first row, from 1."""
         line = row = 1
         rest: list[bytes] = []
         try:
-            with self.location.open_stream(self.format.gzip) as stream:
+            with self.location.open_stream(self.format.compression) as stream:
                 beginning = True
                 while True:
                     chunk = stream.read(BLOCK_BYTES)
@@ -170,9 +189,9 @@ class JsonlReader:
             if name in wanted.names:
                 arrays.append(self._column(name, values, lines, wanted.field(name).type))
                 continue
-            target = known_type(name)
+            target = self._known_type(name)
             if target is not None:
-                arrays.append(self._column(name, values, lines, _read_type(name, pa.null())))
+                arrays.append(self._column(name, values, lines, self._read_type(name, pa.null())))
                 continue
             try:
                 arrays.append(pa.array(values))
@@ -220,18 +239,6 @@ class JsonlReader:
 
 def _time_error(where: str, first_row: int) -> Any:
     return lambda row, text: DataError(f"{where}, row {first_row + row}: {text!r} {not_a_time(text)}")
-
-
-def _read_type(name: str, settled: pa.DataType) -> pa.DataType:
-    """The type in which Arrow's JSON reader gives a column: it knows no fixed-size lists, and few forms of times."""
-    wanted = known_type(name)
-    if wanted is VECTOR:
-        return _FLOATS
-    if wanted is VECTOR_LIST:
-        return pa.list_(_FLOATS)
-    if wanted is None:
-        return plain_type(settled)
-    return pa.string() if wanted.equals(TIMESTAMP) else wanted
 
 
 def _without_times(arrow_type: pa.DataType) -> pa.DataType:

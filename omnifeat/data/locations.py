@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 import pyarrow as pa
@@ -15,47 +17,88 @@ import pyarrow.fs as pafs
 from omnifeat.data.schema import did_you_mean
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
 
-__all__ = ["SUFFIXES", "FileFormat", "Location", "PathLike", "file_format", "join", "locate", "part_files"]
+__all__ = [
+    "SUFFIXES",
+    "FileFormat",
+    "Location",
+    "PathLike",
+    "file_format",
+    "join",
+    "locate",
+    "output_format",
+    "part_files",
+]
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How the bytes of a file are to be read: `kind` is parquet, csv, jsonl or arrow."""
+    """How the bytes of a file are to be read.
+
+    Attributes
+    ----------
+    kind
+        parquet, csv, jsonl or arrow.
+    compression
+        gzip, zstd or None.
+    delimiter
+        What stands between the cells of a csv file.
+    quoted
+        Whether cells are quoted as in CSV, whatever the delimiter.
+    written
+        Whether `TableWriter` writes it; what other tools write is read alone.
+    """
 
     kind: str
-    gzip: bool = False
+    compression: str | None = None
     delimiter: str = ","
+    quoted: bool = True
+    written: bool = True
+
+    @property
+    def gzip(self) -> bool:
+        """Whether the bytes are compressed by gzip."""
+        return self.compression == "gzip"
 
 
-SUFFIXES: dict[str, FileFormat] = {
-    ".parquet": FileFormat("parquet"),
-    ".csv": FileFormat("csv"),
-    ".csv.gz": FileFormat("csv", gzip=True),
-    ".tsv": FileFormat("csv", delimiter="\t"),
-    ".tsv.gz": FileFormat("csv", gzip=True, delimiter="\t"),
-    ".jsonl": FileFormat("jsonl"),
-    ".jsonl.gz": FileFormat("jsonl", gzip=True),
-    ".ndjson": FileFormat("jsonl"),
-    ".ndjson.gz": FileFormat("jsonl", gzip=True),
-    ".arrow": FileFormat("arrow"),
-    ".feather": FileFormat("arrow"),
-}
+def _formats() -> dict[str, FileFormat]:
+    plain = {
+        ".csv": FileFormat("csv"),
+        ".tsv": FileFormat("csv", delimiter="\t", quoted=False),
+        ".jsonl": FileFormat("jsonl"),
+        ".ndjson": FileFormat("jsonl"),
+        ".json": FileFormat("jsonl", written=False),
+    }
+    formats = {".parquet": FileFormat("parquet")}
+    for suffix, file_format in plain.items():
+        formats[suffix] = file_format
+        formats[f"{suffix}.gz"] = replace(file_format, compression="gzip")
+        formats[f"{suffix}.zst"] = replace(file_format, compression="zstd", written=False)
+    return formats | {".arrow": FileFormat("arrow"), ".feather": FileFormat("arrow")}
+
+
+SUFFIXES: dict[str, FileFormat] = _formats()
+WRITTEN = [suffix for suffix, file_format in SUFFIXES.items() if file_format.written]
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place on a file system; `name` is what the user wrote and what messages say."""
+    """A place on a file system; `name` is what the user wrote and what messages say.
+
+    `partition` holds the columns that the names of folders give: in `log/dt=2024-03-01/part-0.parquet`, `dt`.
+    """
 
     filesystem: Any
     path: str
     name: str
     local: bool
+    partition: tuple[tuple[str, str | None], ...] = ()
 
     def child(self, name: str) -> Location:
         """A file or folder inside this folder."""
-        return Location(self.filesystem, posixpath.join(self.path, name), join(self.name, name), self.local)
+        path = posixpath.join(self.path, name)
+        return Location(self.filesystem, path, join(self.name, name), self.local, self.partition)
 
     def kind(self) -> pafs.FileType:
         """File, Directory or NotFound."""
@@ -94,10 +137,10 @@ class Location:
         except (OSError, ValueError) as error:
             raise DataError(f"{self.name} cannot be opened: {one_line(error)}") from error
 
-    def open_stream(self, gzip: bool = False) -> Any:
+    def open_stream(self, compression: str | None = None) -> Any:
         """The file's bytes from the beginning, decompressed."""
         try:
-            return self.filesystem.open_input_stream(self.path, compression="gzip" if gzip else None)
+            return self.filesystem.open_input_stream(self.path, compression=compression)
         except (OSError, ValueError) as error:
             raise DataError(f"{self.name} cannot be opened: {one_line(error)}") from error
 
@@ -147,28 +190,46 @@ def locate(path: PathLike) -> Location:
 
 
 def file_format(name: PathLike) -> FileFormat:
-    """The format that a file's suffix stands for.
+    """The format in which a file is read, by its suffix.
 
     Raises
     ------
     DataError
         The suffix is none of `SUFFIXES`.
     """
-    lower = os.fspath(name).lower()
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if lower.endswith(suffix):
-            return SUFFIXES[suffix]
-    raise DataError(
-        f"{os.fspath(name)} has a suffix that is not known: give a file that ends in one of {', '.join(SUFFIXES)}"
-    )
+    suffix = _suffix(os.fspath(name))
+    if suffix is None:
+        raise DataError(
+            f"{os.fspath(name)} has a suffix that is not known: give a file that ends in one of {', '.join(SUFFIXES)}"
+        )
+    return SUFFIXES[suffix]
+
+
+def output_format(name: PathLike) -> FileFormat:
+    """The format in which a file is written, by its suffix. Raises `DataError` for one that is not written."""
+    suffix = _suffix(os.fspath(name))
+    if suffix is None or not SUFFIXES[suffix].written:
+        why = (
+            "has a suffix that is not known" if suffix is None else f"would be {suffix}, which is read but not written"
+        )
+        raise DataError(f"{os.fspath(name)} {why}: give a file that ends in one of {', '.join(WRITTEN)}")
+    return SUFFIXES[suffix]
+
+
+def _suffix(name: str) -> str | None:
+    lower = name.lower()
+    return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if lower.endswith(suffix)), None)
 
 
 def table_stem(name: str) -> str | None:
-    """A file's name without its table suffix; None where it has none."""
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return None
+    """A file's name without its table suffix; None where it has none.
+
+    `.json` is none here: beside tables lie settings and reports (`dataset.json`).
+    """
+    suffix = _suffix(name)
+    if suffix is None or suffix.split(".")[1] == "json":
+        return None
+    return name[: -len(suffix)]
 
 
 def part_files(path: PathLike | Location) -> list[Location]:
@@ -188,7 +249,7 @@ def part_files(path: PathLike | Location) -> list[Location]:
     if kind == pafs.FileType.File:
         file_format(location.name)
         return [location]
-    parts = [location.child(name) for name in location.names() if table_stem(name) is not None]
+    parts = list(_parts_in(location, location.names()))
     if not parts:
         raise DataError(
             f"{location.name} is a folder without a part of a table: "
@@ -198,6 +259,32 @@ def part_files(path: PathLike | Location) -> list[Location]:
     if len(kinds) > 1:
         raise DataError(f"{location.name} mixes part files of the formats {', '.join(kinds)}: keep one format")
     return parts
+
+
+def _parts_in(folder: Location, names: list[str]) -> Iterator[Location]:
+    """Part files of a folder and of its partition folders (`dt=2024-03-01`), in the order of names."""
+    partitions = [name for name in names if "=" in name and folder.child(name).kind() == pafs.FileType.Directory]
+    files = [name for name in names if name not in partitions and _suffix(name) is not None]
+    # Spark writes JSON lines as `part-00000-....json`; other `.json` lie beside tables
+    tables = [name for name in files if table_stem(name) is not None or name.startswith("part-")] or files
+    unread = next((name for name in names if name.startswith("part-") and _suffix(name) is None), None)
+    if unread is not None and folder.child(unread).kind() == pafs.FileType.File:
+        raise DataError(
+            f"{folder.child(unread).name} looks like a part of the table, but its suffix is not known: let it end in "
+            f"one of {', '.join(SUFFIXES)}, or move it away"
+        )
+    if partitions and tables:
+        raise DataError(
+            f"{folder.name} holds part files ({tables[0]}) beside folders of a partition ({partitions[0]}): "
+            "keep one form"
+        )
+    for name in sorted(tables):
+        yield folder.child(name)
+    for name in partitions:
+        key, _, text = name.partition("=")
+        value = None if text == "__HIVE_DEFAULT_PARTITION__" else unquote(text)
+        inner = replace(folder.child(name), partition=(*folder.partition, (unquote(key), value)))
+        yield from _parts_in(inner, inner.names())
 
 
 def local_path(path: PathLike) -> Path:

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from omnifeat.errors import DataError
+
 __all__ = [
     "ACTIONS",
     "DERIVED_TABLES",
@@ -228,6 +230,11 @@ def known_type(name: str) -> ColumnType:
     return pa.float64() if name.startswith("f_") else None
 
 
+def is_key(name: str) -> bool:
+    """Whether columns of this name hold ids, or what stands for one: a query, an entity's type."""
+    return name in ("id", "query", "entity_type") or name.endswith(("_id", "_key"))
+
+
 def table_schema(name: str) -> TableSchema | None:
     """The schema of the table of that name; None for a table of the user's own."""
     return TABLES.get(name) or DERIVED_TABLES.get(name)
@@ -265,6 +272,13 @@ def did_you_mean(name: str, there: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing where no name is near."""
     near = difflib.get_close_matches(name, list(there), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def refuse_doubled(where: str, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse to read a column whose name stands twice. Raises `DataError`."""
+    twice = next((name for name in wanted if list(names).count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{where} has two columns named '{twice}': give each column its own name")
 
 
 def missing_column_message(where: str, missing: Sequence[str], there: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from omnifeat.data.locations import FileFormat, Location, PathLike, file_format, local_path, locate, one_line
+from omnifeat.data.locations import FileFormat, Location, PathLike, local_path, locate, one_line, output_format
 from omnifeat.errors import DataError, OmnifeatError, OutputError, SettingError
 
 __all__ = ["TableWriter", "refuse_other_folder", "replace_when_whole"]
@@ -159,7 +159,7 @@ class TableWriter:
         self.path = path
         self.schema = schema
         self.rows = 0
-        self._format = file_format(path)
+        self._format = output_format(path)
         self._stack = contextlib.ExitStack()
         self._sink: _Sink | None = None
 

@@ -41,7 +41,7 @@ def test_a_sound_dataset(world: World) -> None:
         ("boards", {"board_id": ["b1", None], "title": ["x", "y"]}, "row 2: column 'board_id' is null"),
         ("boards", {"board_id": ["b1", " "], "title": ["x", "y"]}, "row 2 (id ' '): column 'board_id' is blank"),
         ("boards", {"board_id": ["b1"]}, "has no column 'title': it has board_id"),
-        ("boards", {"board_id": ["b1"], "title": [3]}, "column 'title' is int64, but must be text"),
+        ("boards", {"board_id": ["b1"], "title": [True]}, "column 'title' is bool, but must be text"),
         ("boards", {"board_id": pa.array([], pa.string()), "title": pa.array([], pa.string())}, "has no rows"),
         (
             "boards",
