@@ -60,7 +60,7 @@ class EntitySource:
         DataError
             If an id is null; names the row.
         """
-        ids = as_strings(batch.column("id"), f"{self.name}: column 'id'")
+        ids = as_strings(batch.column("id"), f"{self.name}: column 'id'", first_row)
         if ids.null_count:
             row = first_row + ids.is_null().index(True).as_py()
             raise DataError(f"{self.name}: column 'id' is null in row {row}; give each entity an id.")
@@ -137,6 +137,8 @@ def _from_dataset(path: str, entity_type: str | None) -> list[EntitySource]:
 
 def _from_memory(data: Any, entity_type: str | None) -> EntitySource:
     table = as_table(data)
+    if table.num_rows == 0:
+        raise DataError("the entities table has no rows: give at least one entity.")
     return EntitySource(
         "the entities table",
         entity_type,

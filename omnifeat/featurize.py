@@ -18,7 +18,6 @@ PinSage, say, or engaged queries, is scored and has a null in those columns only
 """
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import pyarrow as pa
 
 from omnifeat.ahead import ahead
 from omnifeat.cores import thread_count
-from omnifeat.data.files import TableWriter, as_table, iter_batches, like_input, read_schema
+from omnifeat.data.files import TableWriter, iter_batches, read_schema
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import entity_sources
 from omnifeat.errors import OutputError, SettingError
@@ -35,7 +34,7 @@ from omnifeat.pair_features import (
     FeatureOptions,
     FeaturizeReport,
     PairTable,
-    feature_names,
+    featurize_table,
     featurized_batches,
     make_report,
     output_schema,
@@ -158,24 +157,7 @@ def featurize(
         threads=threads,
         progress=progress,
     )
-    table = as_table(pairs)
-
-    def read(columns: Sequence[str] | None, size: int) -> Iterator[pa.RecordBatch]:
-        return iter((table if columns is None else table.select(columns)).to_batches(max_chunksize=size))
-
-    source = PairTable("the table of pairs", table.schema, read)
-    schema = output_schema(source, options)
-    fields = [schema.field(options.column_prefix + name) for name in feature_names(options)]
-    with Scratch(options.memory_limit) as scratch:
-        state = prepare(source, options, scratch)
-        parts: list[list[pa.Array]] = [[] for _ in fields]
-        for _, columns in featurized_batches(source, state, options, ["query"]):
-            for part, column in zip(parts, columns, strict=True):
-                part.append(column)
-        make_report(state, options)
-    for new, part in zip(fields, parts, strict=True):
-        table = table.append_column(new, pa.chunked_array(part, new.type))
-    return like_input(table, pairs)
+    return featurize_table(pairs, options)
 
 
 def featurize_file(

@@ -10,6 +10,7 @@ Shape legend: n rows, dim embedding width.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +21,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from omnifeat.cores import thread_count
 from omnifeat.data.files import as_table, replace_when_whole
+from omnifeat.entity_sources import entity_sources
 from omnifeat.errors import DataError, OutputError, SettingError
-from omnifeat.frozen_features import featurize_pairs
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.encoder_folder import EncoderParts, parts_of_model, read_encoder, write_encoder
 from omnifeat.models.entity_features import EntityTable
@@ -31,6 +33,7 @@ from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer
 from omnifeat.models.query_tokenizer import pad_batch, query_list
 from omnifeat.models.vectors import vector_column
+from omnifeat.pair_features import FeatureOptions, featurize_table
 from omnifeat.text import NgramTokenizer
 
 __all__ = ["FrozenEncoder"]
@@ -38,6 +41,7 @@ __all__ = ["FrozenEncoder"]
 Float32 = npt.NDArray[np.float32]
 # Batches of queries that are sorted by length together: enough to have little padding, few enough to hold.
 _SORTED_BATCHES = 64
+_PAIRS_AT_ONCE = 65_536
 _TABLE_NAMES = {"pin": "pins", "product": "products"}
 
 
@@ -347,7 +351,8 @@ class FrozenEncoder:
             A pandas, Polars or Arrow table, a dictionary of columns, or a path: `query`, `entity_id`, and `entity_type`
             if ids alone don't tell entities apart. Pairs of type `query` are of two queries.
         entities
-            A table of pins or products, as in `encode_entities`.
+            A table of pins or products as in `encode_entities`, the path of a dataset folder (then its pins and
+            products), or a list of these.
         entity_type
             `"pin"` or `"product"`, if all entities are of one type and the table doesn't say it.
         leave_out_own_query
@@ -368,18 +373,22 @@ class FrozenEncoder:
         Raises
         ------
         DataError
-            A column is missing, there already or not what it must be, an id is twice there, or (`strict`) a pair
-            cannot be scored.
+            A column is missing, there already or not what it must be, an id is twice there, or is of entities of
+            several types and the pairs don't say which, or (`strict`) a pair cannot be scored.
         """
-        return featurize_pairs(
-            self,
-            pairs,
-            entities,
-            entity_type=entity_type,
+        options = FeatureOptions(
+            encoder=self,
+            encoder_name="this encoder",
+            sources=entity_sources(entities, entity_type),
+            tables=[],
             leave_out_own_query=leave_out_own_query,
             column_prefix=column_prefix,
             strict=strict,
+            batch_size=_PAIRS_AT_ONCE,
+            memory_limit=sys.maxsize,
+            threads=thread_count(self._threads),
         )
+        return featurize_table(pairs, options)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

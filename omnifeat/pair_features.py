@@ -1,25 +1,29 @@
-"""What `omnifeat.featurize` is made of: pairs read twice, vectors gathered, columns worked out batch by batch.
+"""What `omnifeat.featurize` and `FrozenEncoder.featurize` are made of: pairs read twice, vectors gathered, columns
+worked out batch by batch.
 
 The two readings and the columns are described in `omnifeat.featurize`.
 """
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from omnifeat.ahead import ahead
+from omnifeat.data.files import as_table, like_input
+from omnifeat.data.meeting import nothing_shared
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.errors import DataError
 from omnifeat.feature_columns import ENGAGED, REASONS, UNSCORED, PairColumns, column_names, reason_column
-from omnifeat.frozen import FrozenEncoder
-from omnifeat.keys import as_strings
-from omnifeat.pair_vectors import PairVectors, Progress, no_progress
+from omnifeat.keys import as_strings, hash_strings
+from omnifeat.pair_vectors import PairEncoder, PairVectors, Progress, no_progress
 from omnifeat.scratch import RowNumbers, Scratch
 
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "PairTable",
     "PreparedPairs",
     "feature_names",
+    "featurize_table",
     "featurized_batches",
     "make_report",
     "output_schema",
@@ -40,6 +45,8 @@ _QUERY_NULL, _QUERY_BLANK, _ENTITY_NULL, _ENTITY_UNKNOWN, _QUERY_ZERO, _ENTITY_Z
 UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+
+_IDS_SHOWN = 1_000  # of the pairs' ids, to say how they are written
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +66,8 @@ class FeaturizeReport:
     entities: int
     queries_encoded: int
     entities_encoded: int
+    hint: str | None = None
+    """Where no pair's entity was found: the two ways of writing the ids."""
 
     @property
     def unscored_rows(self) -> int:
@@ -68,18 +77,28 @@ class FeaturizeReport:
 
 @dataclass(frozen=True)
 class PairTable:
-    """A table of pairs that can be read more than once."""
+    """A table of pairs that can be read more than once; `held` if it is in memory, where nobody changes it."""
 
     name: str
     schema: pa.Schema
     read: Callable[[Sequence[str] | None, int], Iterator[pa.RecordBatch]]
+    held: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns that say which query and entity a pair is of."""
+        return ["query", "entity_id", *(["entity_type"] if "entity_type" in self.schema.names else [])]
+
+    def texts(self, batch: pa.RecordBatch, first_row: int) -> list[pa.LargeStringArray]:
+        """The key columns of a batch as text; raises `DataError` for an id that is none."""
+        return [as_strings(batch.column(name), f"{self.name}: column '{name}'", first_row) for name in self.keys]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
     """Settings of a run, checked, with everything opened; `encoder_name` is what messages call the encoder."""
 
-    encoder: FrozenEncoder
+    encoder: PairEncoder
     encoder_name: str
     sources: list[EntitySource]
     tables: list[EmbeddingTable]
@@ -92,12 +111,55 @@ class FeatureOptions:
     progress: Progress = no_progress
 
 
+class NumbersInMemory:
+    """As `RowNumbers`, for pairs that are in memory themselves and take more room than their numbers."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Int32, Int32]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, query_rows: Int32, entity_rows: Int32) -> None:
+        """Add the row numbers of the next pairs."""
+        self._parts.append((query_rows, entity_rows))
+        self._count += len(query_rows)
+
+    def read(self, start: int, count: int) -> tuple[Int32, Int32]:
+        """The row numbers of pairs start..start + count."""
+        if len(self._parts) > 1:
+            queries, entities = zip(*self._parts, strict=True)
+            self._parts = [(np.concatenate(queries), np.concatenate(entities))]
+        queries_P, entities_P = self._parts[0] if self._parts else (np.zeros(0, np.int32), np.zeros(0, np.int32))
+        return queries_P[start : start + count], entities_P[start : start + count]
+
+
+class _Digest:
+    """Of the key columns, row by row, however they are cut into batches: whether two readings read the same."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, texts: Sequence[pa.LargeStringArray]) -> None:
+        columns = [column for text in texts for column in (hash_strings(text), _is_null(text))]
+        self._hash.update(np.column_stack(columns).tobytes())
+
+    def value(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _is_null(texts: pa.LargeStringArray) -> npt.NDArray[np.uint64]:
+    return np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=np.uint64)
+
+
 @dataclass
 class PreparedPairs:
     """What the second reading needs."""
 
     vectors: PairVectors
-    numbers: RowNumbers
+    numbers: RowNumbers | NumbersInMemory
+    digest: str
     query_reasons: UInt8  # (Q,)
     entity_reasons: UInt8  # (E,)
     query_texts: Int64 | None
@@ -145,16 +207,21 @@ def output_schema(pairs: PairTable, options: FeatureOptions) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), **fingerprint})
 
 
-def _number_pairs(pairs: PairTable, vectors: PairVectors, numbers: RowNumbers, options: FeatureOptions) -> None:
-    """The first reading."""
-    columns = ["query", "entity_id", *(["entity_type"] if "entity_type" in pairs.schema.names else [])]
+def _number_pairs(
+    pairs: PairTable, vectors: PairVectors, numbers: RowNumbers | NumbersInMemory, options: FeatureOptions
+) -> str:
+    """The first reading; gives the digest of what was read."""
+    digest = _Digest()
     with options.progress("reading pairs", None) as advance:
-        for batch in ahead(pairs.read(columns, options.batch_size), options.threads):
-            texts = [as_strings(batch.column(name), f"{pairs.name}: column '{name}'") for name in columns]
+        for batch in ahead(pairs.read(pairs.keys, options.batch_size), options.threads):
+            texts = pairs.texts(batch, len(numbers) + 1)
+            if not pairs.held:
+                digest.add(texts)
             numbers.append(*vectors.number(texts[0], texts[1], texts[2] if len(texts) == 3 else None))
             advance(batch.num_rows)
     if len(numbers) == 0:
         raise DataError(f"{pairs.name} holds no pairs; give a table with at least one row.")
+    return digest.value()
 
 
 def _reasons(query_rows: Int32, entity_rows: Int32, query_reasons: UInt8, entity_reasons: UInt8) -> UInt8:
@@ -192,8 +259,8 @@ def _refuse_unscored(pairs: PairTable, state: PreparedPairs, options: FeatureOpt
 def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> PreparedPairs:
     """Everything up to the second reading."""
     vectors = PairVectors(options.encoder, scratch, threads=options.threads, progress=options.progress)
-    numbers = scratch.row_numbers()
-    _number_pairs(pairs, vectors, numbers, options)
+    numbers = NumbersInMemory() if pairs.held else scratch.row_numbers()
+    digest = _number_pairs(pairs, vectors, numbers, options)
     queries_of_pairs = len(vectors.queries)  # engaged queries come on top
     vectors.read_ids(options.sources)
     vectors.look_up(options.tables)
@@ -201,6 +268,7 @@ def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> Prep
     state = PreparedPairs(
         vectors=vectors,
         numbers=numbers,
+        digest=digest,
         query_reasons=np.where(blank, _QUERY_BLANK, 0).astype(np.uint8),
         entity_reasons=np.where(vectors.unknown_entities(), _ENTITY_UNKNOWN, 0).astype(np.uint8),
         query_texts=None,
@@ -236,20 +304,52 @@ def _features(
 def featurized_batches(
     pairs: PairTable, state: PreparedPairs, options: FeatureOptions, columns: Sequence[str] | None
 ) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
-    """Batches of the pairs, with their features."""
+    """Batches of the pairs, with their features; all `columns` of them if None.
+
+    Raises
+    ------
+    DataError
+        After the last batch, if the pairs are not those of the first reading: nothing of it is to be kept then.
+    """
     names = feature_names(options)
     of_pairs = state.vectors.columns(engaged=ENGAGED in _source_columns(options), leave_out=state.query_texts)
-    done = 0
+    done, digest = 0, _Digest()
     with options.progress("featurizing pairs", len(state.numbers)) as advance:
         for batch in ahead(pairs.read(columns, options.batch_size), options.threads):
             if done + batch.num_rows > len(state.numbers):
                 break
+            if not pairs.held:
+                digest.add(pairs.texts(batch, done + 1))
             query_rows, entity_rows = state.numbers.read(done, batch.num_rows)
             yield batch, _features(state, of_pairs, names, query_rows, entity_rows)
             done += batch.num_rows
             advance(batch.num_rows)
-    if done != len(state.numbers):
+    if done != len(state.numbers) or digest.value() != state.digest:
         raise DataError(f"{pairs.name} changed while it was read; run again once nothing writes to it.")
+
+
+def featurize_table(pairs: Any, options: FeatureOptions) -> Any:
+    """The pairs of a table in memory with their features, in the library that they came in."""
+    table = as_table(pairs)
+
+    def read(columns: Sequence[str] | None, size: int) -> Iterator[pa.RecordBatch]:
+        return iter((table if columns is None else table.select(columns)).to_batches(max_chunksize=size))
+
+    source = PairTable("the table of pairs", table.schema, read, held=True)
+    schema = output_schema(source, options)
+    fields = [schema.field(options.column_prefix + name) for name in feature_names(options)]
+    with Scratch(options.memory_limit) as scratch:
+        state = prepare(source, options, scratch)
+        parts: list[list[pa.Array]] = [[] for _ in fields]
+        for _, columns in featurized_batches(source, state, options, ["query"]):
+            for part, column in zip(parts, columns, strict=True):
+                part.append(column)
+        report = make_report(state, options)
+    if report.hint is not None:
+        logger.warning("%s.", report.hint)
+    for new, part in zip(fields, parts, strict=True):
+        table = table.append_column(new, pa.chunked_array(part, new.type))
+    return like_input(table, pairs)
 
 
 def make_report(state: PreparedPairs, options: FeatureOptions) -> FeaturizeReport:
@@ -264,8 +364,25 @@ def make_report(state: PreparedPairs, options: FeatureOptions) -> FeaturizeRepor
         entities=len(state.vectors.entities),
         queries_encoded=state.vectors.queries_encoded,
         entities_encoded=state.vectors.entities_encoded,
+        hint=_hint(state),
     )
     if report.unscored_rows:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in unscored.items())
         logger.info("%d of %d pairs could not be scored: %s", report.unscored_rows, report.rows, reasons)
     return report
+
+
+def _hint(state: PreparedPairs) -> str | None:
+    """Where no entity of the pairs was found, and there are some: how each side writes its ids."""
+    vectors = state.vectors
+    if len(vectors.entities) == 0 or (state.entity_reasons != _ENTITY_UNKNOWN).any():
+        return None
+    some = vectors.entities.strings(0, min(len(vectors.entities), _IDS_SHOWN)).to_pylist()
+    shared = set(some) & set(vectors.ids_shown)
+    if shared:
+        text = min(shared)
+        return (
+            f"no entity_id of the pairs is among the entities of its entity_type, but {text!r} is an id of another "
+            "type: check the column 'entity_type' (pin, product or query)"
+        )
+    return nothing_shared("entity_id", "the pairs", some, "the entities", vectors.ids_shown)

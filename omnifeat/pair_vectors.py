@@ -11,6 +11,7 @@ so that what cannot be scored is known before anything is encoded:
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,12 @@ from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.errors import DataError
 from omnifeat.feature_columns import ENGAGED, EngagedQueries, PairColumns
-from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import KeyIndex, as_strings
+from omnifeat.models.config import EncoderConfig
 from omnifeat.scratch import Scratch
 from omnifeat.text.normalise import normalise
 
-__all__ = ["PairVectors", "Progress", "no_progress"]
+__all__ = ["PairEncoder", "PairVectors", "Progress", "no_progress"]
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -45,6 +46,29 @@ _ENCODE_ROWS = 16_384  # texts handed to the encoder at once; it cuts them into 
 _ANY_TYPE = 0  # tag of entities whose type is not said
 _QUERY_TYPE = 1  # tag of pairs of a query with a query
 _MOST_TYPES = 255
+_IDS_SHOWN = 1_000  # of each source, to say how it writes its ids
+
+
+class PairEncoder(Protocol):
+    """What is asked of an encoder: a `FrozenEncoder`, or anything with these."""
+
+    config: EncoderConfig
+    fingerprint: str
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+
+    def encode_queries(self, texts: Any, batch_size: int = ...) -> Float32:
+        """Embeddings `(n, dim)` of texts."""
+
+    def encode_entities(self, table: Any, entity_type: str | None = ..., batch_size: int = ...) -> Float32:
+        """Embeddings `(n, dim)` of entities."""
+
+    def encode_compatibility(
+        self, table: Any, column: str, entity_type: str | None = ..., batch_size: int = ...
+    ) -> tuple[Float32, Bools]:
+        """Existing embeddings `(n, dim)` of entities, and which of them there are."""
 
 
 def no_progress(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
@@ -61,7 +85,7 @@ class PairVectors:
     entity row e are the query rows `engaged[engaged_starts[e] : engaged_starts[e] + engaged_lengths[e]]`.
     """
 
-    def __init__(self, encoder: FrozenEncoder, scratch: Scratch, *, threads: int, progress: Progress) -> None:
+    def __init__(self, encoder: PairEncoder, scratch: Scratch, *, threads: int, progress: Progress) -> None:
         self._encoder = encoder
         self._scratch = scratch
         self._threads = threads
@@ -76,6 +100,7 @@ class PairVectors:
         self.compatibility: dict[str, tuple[Float32, Float32]] = {}
         self.queries_encoded = 0
         self.entities_encoded = 0
+        self.ids_shown: list[str] = []  # some ids of the entities that there are, as they are written
 
     # ---- 1. numbers
 
@@ -105,11 +130,13 @@ class PairVectors:
         Raises
         ------
         DataError
-            If an id is null or stands twice in a source, or a pair without a type names an id that two sources have.
+            If an id is null or stands twice in a source, or a pair without a type names an id of several entities.
         """
         count = len(self.entities)
         self._known: Bools = np.zeros(count, dtype=np.bool_)
         self._has_vector: Bools = np.zeros(count, dtype=np.bool_)
+        self._type_of: UInt8 = np.full(count, _ANY_TYPE, dtype=np.uint8)  # of the entity that was found
+        self.ids_shown = []
         self._has_query_entities = bool((self.entities.tags == _QUERY_TYPE).any())
         self._entity_tags_present = [int(tag) for tag in np.unique(self.entities.tags) if tag != _QUERY_TYPE]
         self.engaged_starts = np.zeros(count, dtype=np.int64)
@@ -119,9 +146,13 @@ class PairVectors:
         for source in sources:
             source.check_unique()
             known_before = self._known.copy()
+            here: Bools = np.zeros(count, dtype=np.bool_)
             first_row = 1
             for batch in source.batches([ENGAGED], _SCAN_ROWS):
-                positions, rows = self._match(source.ids(batch, first_row), source.types(batch))
+                ids, types = source.ids(batch, first_row), source.types(batch)
+                if first_row == 1:
+                    self.ids_shown += ids.slice(0, _IDS_SHOWN).to_pylist()
+                positions, rows = self._match(ids, types)
                 again = np.flatnonzero(known_before[rows])
                 if len(again):
                     text = self.entities.take(rows[again[:1]])[0]
@@ -129,6 +160,8 @@ class PairVectors:
                         f"The id {text!r} stands in {source.name} and in another table of entities; give the pairs a "
                         "column 'entity_type', or one of the tables."
                     )
+                self._refuse_ambiguous(source.name, rows, here)
+                self._note_types(source.name, positions, rows, types)
                 self._known[rows] = True
                 if ENGAGED in batch.schema.names and len(rows):
                     where = f"{source.name}: column '{ENGAGED}'"
@@ -139,6 +172,35 @@ class PairVectors:
                     total += len(engaged)
                 first_row += batch.num_rows
         self.engaged = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+
+    def _refuse_ambiguous(self, name: str, rows: Int32, here: Bools) -> None:
+        """Mark entity rows as found in a table, and refuse one that two of its rows answer to."""
+        distinct, counts = np.unique(rows, return_counts=True)
+        several = distinct[(counts > 1) | here[distinct]]
+        if len(several):
+            text = self.entities.take(several[:1])[0]
+            raise DataError(
+                f"{name} holds the id {text!r} as entities of several types, and the pairs don't say which they mean; "
+                "give the pairs a column 'entity_type' with a type in each row."
+            )
+        here[distinct] = True
+
+    def _note_types(self, name: str, positions: Int64, rows: Int32, types: pa.LargeStringArray | None) -> None:
+        """Keep the types that a table says of entity rows, and refuse one of which another table said another."""
+        if types is None or not len(rows):
+            return
+        tags = self._tags(types)[positions]
+        before = self._type_of[rows]
+        other = np.flatnonzero((tags != _ANY_TYPE) & (before != _ANY_TYPE) & (tags != before))
+        if len(other):
+            text = self.entities.take(rows[other[:1]])[0]
+            said = {tag: kind for kind, tag in self._tag_of.items()}
+            raise DataError(
+                f"The id {text!r} is a {said[int(tags[other[0]])]} in {name} and a {said[int(before[other[0]])]} in "
+                "another table, and the pairs don't say which they mean; give the pairs a column 'entity_type' with a "
+                "type in each row."
+            )
+        self._type_of[rows] = np.where(tags == _ANY_TYPE, before, tags)
 
     def _engaged_of(self, lists: pa.Array, where: str) -> tuple[Int64, Int32]:
         """Lengths (n,) and the query rows, one after the other, of lists of query texts; null texts are left out."""
@@ -176,7 +238,8 @@ class PairVectors:
         Raises
         ------
         DataError
-            If a table has a key twice, or a vector is null, NaN or infinite.
+            If a table has a key twice, or a vector is null, NaN or infinite, or a pair without a type names an id of
+            entities of several types.
         """
         dim = self._encoder.dim
         self.query_vectors = self._scratch.matrix(len(self.queries), dim)
@@ -184,6 +247,7 @@ class PairVectors:
         self._query_has_vector: Bools = np.zeros(len(self.queries), dtype=np.bool_)
         for table in tables:
             table.check_unique()
+            here: Bools = np.zeros(len(self.entities), dtype=np.bool_)
             with self._progress(f"reading {table.path}", None) as advance:
                 for batch in ahead(table.batches(), self._threads):
                     if table.kind == "queries":
@@ -194,7 +258,11 @@ class PairVectors:
                             found = self.entities.find(batch.keys, as_entities)
                             self._copy(batch.vectors, found, self.entity_vectors, self._has_vector)
                     else:
+                        if len(self.ids_shown) < _IDS_SHOWN:
+                            self.ids_shown += batch.keys.slice(0, _IDS_SHOWN).to_pylist()
                         positions, rows = self._match(batch.keys, batch.types)
+                        self._refuse_ambiguous(table.path, rows, here)
+                        self._note_types(table.path, positions, rows, batch.types)
                         self._copy(batch.vectors, rows, self.entity_vectors, self._has_vector, positions)
                     advance(len(batch.keys))
 
@@ -294,6 +362,9 @@ class PairVectors:
                 for table, owners, rows in self._gathered(source, [*inputs, *names], bool(names), advance):
                     with source.named():
                         self._encode_rows(source, table, owners, rows, names)
+        if (self._known & ~self._has_vector).any():
+            names_read = ", ".join(source.name for source in sources)
+            raise DataError(f"{names_read} changed while it was read; run again once nothing writes to it.")
 
     def _gathered(
         self, source: EntitySource, columns: Sequence[str], everything: bool, advance: Callable[[int], None]

@@ -105,24 +105,25 @@ class Catalogue:
         Raises
         ------
         DataError
-            No type is given, and an id is both a pin's and a product's.
+            A row says no type, and its id is both a pin's and a product's.
         """
         found = {kind: self._keys.find(ids, np.full(len(ids), tag, dtype=np.uint8)) for kind, tag in _TYPE_TAGS.items()}
-        if types is None:
-            both = np.flatnonzero((found["pin"] >= 0) & (found["product"] >= 0))
-            if len(both):
-                raise DataError(
-                    f"The id {ids[int(both[0])].as_py()!r} is both a pin's and a product's; give the pairs a column "
-                    "'entity_type'."
-                )
-            return np.maximum(found["pin"], found["product"])
-        encoded = pc.dictionary_encode(types)
+        unsaid = np.ones(len(ids), dtype=np.bool_)
         rows = np.full(len(ids), -1, dtype=np.int32)
-        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-        for code, kind in enumerate(encoded.dictionary.to_pylist()):
-            if kind in found:
-                rows = np.where(codes == code, found[kind], rows)
-        return rows
+        if types is not None:
+            encoded = pc.dictionary_encode(types)
+            codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+            unsaid = codes < 0
+            for code, kind in enumerate(encoded.dictionary.to_pylist()):
+                if kind in found:
+                    rows = np.where(codes == code, found[kind], rows)
+        both = np.flatnonzero(unsaid & (found["pin"] >= 0) & (found["product"] >= 0))
+        if len(both):
+            raise DataError(
+                f"The id {ids[int(both[0])].as_py()!r} is both a pin's and a product's; give the pairs a column "
+                "'entity_type' with a type in each row."
+            )
+        return np.where(unsaid, np.maximum(found["pin"], found["product"]), rows)
 
     def own_counts(self, numbers_Q: Int32, query_rows_P: Int32, entity_rows_P: Int32) -> Int32:
         """How many times each pair's own query is among its entity's engaged queries, int32 (P,).

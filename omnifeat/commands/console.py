@@ -75,6 +75,11 @@ def result_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title
     return table
 
 
+def warn(message: str) -> None:
+    """Say on standard error what the result is to be read with, as one line."""
+    typer.echo(f"warning: {message}", err=True)
+
+
 def report(result: Mapping[str, Any], as_json: bool, shown: Sequence[str | Table]) -> None:
     """Print the result on standard output: as one JSON object, or as the given lines and tables."""
     if as_json:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, warn
 
 
 def main(
@@ -72,4 +72,6 @@ def main(
         f"new columns: {', '.join(result.columns)}",
     ]
     lines += [f"unscored: {count:,} rows, {reason}" for reason, count in result.unscored.items()]
+    if result.hint is not None:
+        warn(f"all {result.rows:,} pairs are unscored: {result.hint}")
     report({**asdict(result), "unscored_rows": result.unscored_rows, "out": out}, as_json, lines)

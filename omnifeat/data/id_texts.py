@@ -16,7 +16,7 @@ from omnifeat.errors import DataError
 __all__ = ["id_texts"]
 
 _EXACT = 2**53  # from here on a float stands for several whole numbers
-_REMEDY = "write the column as text"
+_REMEDY = "write it as text"
 
 
 def id_texts(column: pa.Array | pa.ChunkedArray, where: str, first_row: int = 1) -> pa.LargeStringArray:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from omnifeat.data.id_texts import id_texts
 from omnifeat.errors import DataError
 from omnifeat.models.config import EncoderConfig, EntityConfig
 from omnifeat.models.entity import EntityInputs
@@ -172,21 +173,15 @@ def _checked_ids(table: pa.Table, name: str) -> pa.Array:
             f"Table '{name}' has no column 'id'; it has {', '.join(table.column_names) or 'no columns'}. "
             "Name the column of ids 'id'."
         )
-    ids = table.column("id").combine_chunks()
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.cast(ids.type.value_type)
-    if not _is_text(ids.type):
-        raise DataError(f"Column 'id' of table '{name}' holds {ids.type} where text is needed; cast it to string.")
-    if pa.types.is_string_view(ids.type):  # Arrow computes next to nothing on these
-        ids = ids.cast(pa.large_string())
+    ids = id_texts(table.column("id"), f"Column 'id' of table '{name}'")
     if len(ids) == 0:
         raise DataError(f"Table '{name}' has no rows; give at least one entity.")
     empty = pc.fill_null(pc.equal(pc.utf8_length(ids), 0), True).to_numpy(zero_copy_only=False)
     if empty.any():
-        raise DataError(f"Row {int(np.flatnonzero(empty)[0])} of table '{name}' has no id; give every row one.")
+        raise DataError(f"Row {int(np.flatnonzero(empty)[0]) + 1} of table '{name}' has no id; give every row one.")
     keys = ids
     if "entity_type" in table.column_names:
-        types = pc.fill_null(table.column("entity_type").combine_chunks().cast(ids.type), "")
+        types = pc.fill_null(id_texts(table.column("entity_type"), f"Column 'entity_type' of table '{name}'"), "")
         keys = pc.binary_join_element_wise(types, ids, pa.scalar("\x1f", ids.type))
     codes = pc.dictionary_encode(keys)
     if len(codes.dictionary) < len(ids):
@@ -196,7 +191,8 @@ def _checked_ids(table: pa.Table, name: str) -> pa.Array:
         row = int(np.flatnonzero(~is_new)[0])
         first = int(np.flatnonzero(numbers == numbers[row])[0])
         raise DataError(
-            f"Table '{name}' has the id {ids[row].as_py()!r} twice, in rows {first} and {row}; keep one of them."
+            f"Table '{name}' has the id {ids[row].as_py()!r} twice, in rows {first + 1} and {row + 1}; "
+            "keep one of them."
         )
     return ids
 

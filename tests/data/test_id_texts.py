@@ -41,14 +41,11 @@ def test_whole_numbers_of_any_type_are_their_text(column: Any, texts: list[str |
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (
-            pa.array([1.0, None, 1.5]),
-            r"p.csv: column 'id', row 12: 1.5 is not a whole number; write the column as text",
-        ),
+        (pa.array([1.0, None, 1.5]), "p.csv: column 'id', row 12: 1.5 is not a whole number; write it as text"),
         (pa.array([1.0, float("inf")]), "row 11: inf is not a whole number"),
         (pa.array([1e16]), r"row 10: 1e\+16 stands for several whole numbers as a float"),
         (pa.array([Decimal("1.00"), Decimal("1.25")]), "row 11: 1.25 is not a whole number"),
-        (pa.array([True]), "must be text, but its type is bool; write the column as text"),
+        (pa.array([True]), "must be text, but its type is bool; write it as text"),
         (pa.array([b"a"]), "must be text, but its type is binary"),
         (pa.array([["a"]]), "must be text, but its type is list"),
         (pa.array([pd.Timestamp("2024-01-01")]), "must be text, but its type is timestamp"),
