@@ -12,6 +12,7 @@ Shape legend: n rows, dim embedding width.
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -32,6 +33,7 @@ from omnifeat.models.hub import encoder_folder_of, upload_encoder
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer
 from omnifeat.models.query_tokenizer import pad_batch, query_list
+from omnifeat.models.training_record import TrainingRecord
 from omnifeat.models.vectors import vector_column
 from omnifeat.pair_features import FeatureOptions, featurize_table
 from omnifeat.text import NgramTokenizer
@@ -62,6 +64,8 @@ class FrozenEncoder:
         not be mixed.
     training, metrics
         What was noted when it was saved.
+    record
+        Hashes of the queries and pairs that it was trained on; None where nothing is recorded, so that nobody knows.
     """
 
     def __init__(self, parts: EncoderParts, *, device: str | None = None, threads: int | None = None) -> None:
@@ -75,6 +79,7 @@ class FrozenEncoder:
         self.fingerprint = parts.fingerprint
         self.training = parts.training
         self.metrics = parts.metrics
+        self.record: TrainingRecord | None = parts.record
 
     @classmethod
     def from_model(
@@ -85,17 +90,20 @@ class FrozenEncoder:
         *,
         training: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
+        record: TrainingRecord | None = None,
         device: str | None = None,
         threads: int | None = None,
     ) -> Self:
-        """Freeze a copy of a model; training of the original may go on.
+        """Freeze a copy of a model, with the record of its training pairs; training of the original may go on.
 
         Raises
         ------
         SettingError
             `training` or `metrics` hold something that JSON does not, or `threads` is below 1.
         """
-        parts = parts_of_model(model, query_tokenizer, ngrams, training=training or {}, metrics=metrics or {})
+        parts = parts_of_model(
+            model, query_tokenizer, ngrams, training=training or {}, metrics=metrics or {}, record=record
+        )
         return cls(parts, device=device, threads=threads)
 
     @classmethod
@@ -141,6 +149,7 @@ class FrozenEncoder:
         *,
         training: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
+        record: bool = True,
     ) -> Path:
         """Write the encoder folder; it appears when whole, and replaces one that is there.
 
@@ -151,6 +160,9 @@ class FrozenEncoder:
         training, metrics
             JSON values for the model card and `config.json`, in place of those noted before; no part of the
             fingerprint.
+        record
+            Whether the record of training queries and pairs goes with it. Whoever has it can tell whether a query that
+            they think of was in the log.
 
         Raises
         ------
@@ -166,7 +178,7 @@ class FrozenEncoder:
             self.training = dict(training)
         if metrics is not None:
             self.metrics = dict(metrics)
-        parts = self._parts.with_notes(self.training, self.metrics)
+        parts = replace(self._parts.with_notes(self.training, self.metrics), record=self.record if record else None)
         with replace_when_whole(target) as partial:
             partial.mkdir(parents=True, exist_ok=True)
             write_encoder(parts, partial)
@@ -180,8 +192,11 @@ class FrozenEncoder:
         token: str | bool | None = None,
         commit_message: str = "Upload encoder",
         branch: str | None = None,
+        record: bool = True,
     ) -> str:
         """Upload the encoder folder to the hub, making the repository if need be; its address is returned.
+
+        `record` is that of `save_pretrained`.
 
         Raises
         ------
@@ -189,7 +204,7 @@ class FrozenEncoder:
             The hub cannot be reached or refuses.
         """
         with TemporaryDirectory() as temporary:
-            folder = self.save_pretrained(Path(temporary) / "encoder")
+            folder = self.save_pretrained(Path(temporary) / "encoder", record=record)
             return upload_encoder(
                 folder, repo_id, private=private, token=token, commit_message=commit_message, branch=branch
             )

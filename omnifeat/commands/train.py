@@ -137,6 +137,7 @@ def main(
         ("development Recall@10", "not measured" if recall is None else f"{recall:.4f}"),
         ("steps", f"{result.steps:,} (weights of step {result.best_step:,})"),
         ("time", f"{result.seconds:.1f} s"),
+        ("recorded", result.record.described),
         ("fingerprint", result.fingerprint[:16]),
     ]
     # paths stand below the table, whose cells are cut at the width of the terminal
@@ -152,6 +153,9 @@ def main(
             "seconds": result.seconds,
             "run_folder": str(result.run_folder),
             "training_curve": str(curve),
+            "recorded_queries": len(result.record.queries),
+            "recorded_pairs": len(result.record.pairs),
+            "recorded_bytes": result.record.bytes,
         },
         as_json,
         [result_table(["what", "value"], rows, title="Trained"), *paths],

@@ -4,6 +4,7 @@
     model.safetensors    all weights
     query_tokenizer/     the query tokenizer, as Hugging Face writes it
     ngrams/              the n-gram vocabularies
+    training_record.safetensors   hashes of the training queries and pairs, where they are recorded
     README.md            the model card; the one file that may be edited
 
 Nothing else is needed to load it: no pretrained folder, no hub. Nothing in it is pickled.
@@ -30,6 +31,7 @@ from omnifeat.models.config import EncoderConfig
 from omnifeat.models.model_card import model_card
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer, query_encoder_from_settings
+from omnifeat.models.training_record import RECORD_FILE, TrainingRecord
 from omnifeat.text import NgramTokenizer
 
 __all__ = ["EncoderParts", "fingerprint_of", "parts_of_model", "read_encoder", "write_encoder"]
@@ -60,6 +62,8 @@ class EncoderParts:
         What is told about how it was made, for people; no part of the fingerprint.
     fingerprint
         SHA-256 over weights, settings and tokenizer files, in hex.
+    record
+        The queries and pairs that it was trained on, no part of the fingerprint; None where they are not recorded.
     """
 
     model: OmniModel
@@ -70,6 +74,7 @@ class EncoderParts:
     training: dict[str, Any]
     metrics: dict[str, Any]
     fingerprint: str
+    record: TrainingRecord | None = None
 
     def with_notes(self, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> "EncoderParts":
         """The same encoder with other notes.
@@ -108,6 +113,7 @@ def parts_of_model(
     *,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    record: TrainingRecord | None = None,
 ) -> EncoderParts:
     """Parts of a trained model. The tokenizers are written out and read back, so that a later load finds the same.
 
@@ -150,6 +156,7 @@ def parts_of_model(
         training={},
         metrics={},
         fingerprint=fingerprint_of(copy.state_dict(), settings, files),
+        record=record,
     )
     return parts.with_notes(training, metrics)
 
@@ -165,6 +172,9 @@ def write_encoder(parts: EncoderParts, folder: Path) -> None:
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     hashes = {relative: hashlib.sha256(content).hexdigest() for relative, content in parts.files.items()}
     hashes[WEIGHTS_FILE] = _file_hash(folder / WEIGHTS_FILE)
+    if parts.record is not None:
+        parts.record.save(folder / RECORD_FILE)
+        hashes[RECORD_FILE] = _file_hash(folder / RECORD_FILE)
     config: dict[str, Any] = {
         "library_name": "omnifeat",
         "format_version": FORMAT_VERSION,
@@ -178,9 +188,12 @@ def write_encoder(parts: EncoderParts, folder: Path) -> None:
     config["checksum"] = hashlib.sha256(_canonical(config)).hexdigest()
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     # safetensors lets the owner alone read what it writes
-    shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+    for name in (WEIGHTS_FILE, RECORD_FILE):
+        if name in hashes:
+            shutil.copymode(folder / CONFIG_FILE, folder / name)
     config_of_model = EncoderConfig.from_dict(parts.settings["encoder"])
-    card = model_card(config_of_model, parts.fingerprint, parts.training, parts.metrics)
+    recorded = None if parts.record is None else parts.record.described
+    card = model_card(config_of_model, parts.fingerprint, parts.training, parts.metrics, recorded)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
@@ -200,7 +213,7 @@ def read_encoder(folder: Path) -> EncoderParts:
         path = folder / relative
         if not path.is_file():
             raise EncoderError(f"The encoder '{folder}' lacks the file '{relative}'; fetch the encoder again.")
-        if relative == WEIGHTS_FILE:
+        if relative in (WEIGHTS_FILE, RECORD_FILE):  # large, and read by themselves
             found = _file_hash(path)
         else:
             files[relative] = path.read_bytes()
@@ -231,6 +244,7 @@ def read_encoder(folder: Path) -> EncoderParts:
         training=config["training"],
         metrics=config["metrics"],
         fingerprint=fingerprint,
+        record=TrainingRecord.load(folder / RECORD_FILE) if RECORD_FILE in config["files"] else None,
     )
 
 

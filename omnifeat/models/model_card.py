@@ -48,6 +48,8 @@ entities = encoder.encode_entities("pins.parquet")  # float32 (rows, {dim}), uni
 
 {training}
 
+{recorded}
+
 ## Settings
 
 ```json
@@ -56,8 +58,17 @@ entities = encoder.encode_entities("pins.parquet")  # float32 (rows, {dim}), uni
 """
 
 
-def model_card(config: EncoderConfig, fingerprint: str, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """Markdown with the front matter that the hub reads: what it reads, data, settings, measured recall."""
+def model_card(
+    config: EncoderConfig,
+    fingerprint: str,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    recorded: str | None = None,
+) -> str:
+    """Markdown with the front matter that the hub reads: what it reads, data, settings, measured recall.
+
+    `recorded` says in words how many training queries and pairs the folder's record holds; None if it has none.
+    """
     widths = config.entity.continuous
     prefixes = sorted(config.matryoshka)
     source = (
@@ -73,6 +84,12 @@ def model_card(config: EncoderConfig, fingerprint: str, training: Mapping[str, A
         matryoshka=", ".join(map(str, prefixes)) or "none",
         metrics=_listing(metrics) or "Nothing was measured when this encoder was saved.",
         training=_listing(training) or "Nothing was noted when this encoder was saved.",
+        recorded=(
+            "Nothing is recorded of the queries and pairs that it was trained on."
+            if recorded is None
+            else f"`training_record.safetensors` holds hashes of its training queries and pairs: {recorded}. Whoever has "
+            "it can tell whether a query that they think of was among them."
+        ),
         settings=json.dumps(config.to_dict(), indent=2, ensure_ascii=False),
     )
 

@@ -17,6 +17,7 @@ from omnifeat.models.config import EncoderConfig, fitted_to
 from omnifeat.models.entity_features import EntityTable, entity_texts
 from omnifeat.models.query import make_query_tokenizer
 from omnifeat.models.query_tokenizer import QueryTokenizer
+from omnifeat.models.training_record import TrainingRecord, id_hashes, pair_hashes, query_hashes
 from omnifeat.models.vectors import VectorColumn, vector_column
 from omnifeat.text import NgramSizes, NgramTokenizer
 from omnifeat.training.encoding import QueryTable
@@ -93,6 +94,23 @@ class TrainingData:
             "tasks": [task.name for task in self.tasks],
             "ngrams": self.ngram_tokenizer.fingerprint(),
         }
+
+    def record(self) -> TrainingRecord:
+        """What the tasks are trained on, as hashes: each set's pairs, and the queries that stand in them on any side.
+
+        Queries of the development part, or of sets that no task needs, are not among them: no gradient came from them.
+        """
+        queries = query_hashes(self.catalogue.queries)
+        entities = {kind: id_hashes(ids) for kind, ids in self.catalogue.ids.items()} | {QUERY: queries}
+        read = [queries[pairs.queries] for pairs in self.pair_sets]
+        read += [queries[pairs.entities] for pairs in self.pair_sets if pairs.entity_type == QUERY]
+        return TrainingRecord.of(
+            read,
+            (
+                pair_hashes(queries[pairs.queries], pairs.entity_type, entities[pairs.entity_type][pairs.entities])
+                for pairs in self.pair_sets
+            ),
+        )
 
 
 def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequence[str] | None = None) -> TrainingData:

@@ -18,6 +18,7 @@ from omnifeat.errors import SettingError
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.encoder_folder import parts_of_model, write_encoder
 from omnifeat.models.omni import OmniModel, build_model
+from omnifeat.models.training_record import TrainingRecord
 from omnifeat.training.batches import BatchSampler
 from omnifeat.training.checkpoint import latest_checkpoint, load_checkpoint, remove_checkpoints, save_checkpoint
 from omnifeat.training.correction import Corrections
@@ -67,6 +68,8 @@ class TrainResult:
         Time of this call.
     log
         Losses and measurements on the way.
+    record
+        The queries and pairs that it was trained on.
     is_main_process
         Whether this is the first process, the one that wrote all of it.
     """
@@ -81,6 +84,7 @@ class TrainResult:
     metrics: dict[str, float]
     seconds: float
     log: TrainingLog
+    record: TrainingRecord
     is_main_process: bool
 
 
@@ -338,6 +342,7 @@ class TrainingRun:
             if point["step"] == self.best_step:
                 metrics = {f"development_recall@10_{name}": v for name, v in point.items() if name != "step"}
         seconds = time.monotonic() - started
+        record = self.data.record()
         training = {
             "dataset": self.about["dataset"],
             "data": self.about["data"],
@@ -348,7 +353,12 @@ class TrainingRun:
             "stopped_early": self.stopped_early,
         }
         parts = parts_of_model(
-            self.model, self.data.query_tokenizer, self.data.ngram_tokenizer, training=training, metrics=metrics
+            self.model,
+            self.data.query_tokenizer,
+            self.data.ngram_tokenizer,
+            training=training,
+            metrics=metrics,
+            record=record,
         )
         if self.accelerator.is_main_process:
             with replace_when_whole(out) as partial:
@@ -372,6 +382,7 @@ class TrainingRun:
             metrics=metrics,
             seconds=seconds,
             log=self.log,
+            record=record,
             is_main_process=self.accelerator.is_main_process,
         )
 
