@@ -11,14 +11,30 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from omnifeat.cosines import Rows, engaged_cosines, pair_cosines
+from omnifeat.models.training_record import PAIR_KNOWN, QUERY_KNOWN, UNKNOWN
 
-__all__ = ["ENGAGED", "REASONS", "UNSCORED", "EngagedQueries", "PairColumns", "column_names", "reason_column"]
+__all__ = [
+    "ENGAGED",
+    "KNOWLEDGE",
+    "REASONS",
+    "TRAINED_ON",
+    "UNSCORED",
+    "EngagedQueries",
+    "PairColumns",
+    "column_names",
+    "is_trained_on",
+    "reason_column",
+    "trained_on_column",
+]
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 ENGAGED = "engaged_queries"  # the entities' column
 UNSCORED = "unscored"
+TRAINED_ON = "trained_on"
+# What `trained_on` says of a pair, by the codes of `omnifeat.models.training_record`.
+KNOWLEDGE = {PAIR_KNOWN: "pair", QUERY_KNOWN: "query", UNKNOWN: "neither"}
 # What `unscored` says of a pair without a cosine; where several hold, the first.
 REASONS = (
     "query is null",
@@ -42,6 +58,17 @@ def reason_column(codes_P: npt.NDArray[np.integer]) -> pa.StringArray:
         return pa.nulls(len(codes_P), pa.string())
     index = pa.array(codes_P.astype(np.int32) - 1, mask=codes_P == 0)
     return pa.DictionaryArray.from_arrays(index, pa.array(REASONS, pa.string())).dictionary_decode()
+
+
+def trained_on_column(codes_P: npt.NDArray[np.uint8]) -> pa.StringArray:
+    """The column `trained_on`: `pair`, `query` or `neither` of each pair, whatever else is wrong with it."""
+    words = pa.array([KNOWLEDGE[code] for code in range(len(KNOWLEDGE))], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes_P.astype(np.int32)), words).dictionary_decode()
+
+
+def is_trained_on(column: str) -> bool:
+    """Whether a column is `trained_on`, maybe with a prefix: it tells training pairs, and is never a feature."""
+    return column == TRAINED_ON or column.endswith(f"_{TRAINED_ON}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ entities (in a mapped file beyond the memory limit), their texts, and a batch of
 | `cosine_<w>` | the same over the first w dimensions, for each prefix width that was trained |
 | `cosine_pinsage`, `cosine_itemsage` | of the query embedding and the entity's existing embedding (section 3.4.3) |
 | `max_cosine_engaged_queries`, `mean_cosine_engaged_queries` | of the query and the entity's engaged queries |
+| `trained_on` | `pair`, `query` or `neither`: which of them the encoder was trained on; only where it records that |
 | `unscored` | null, or why the pair has no cosine |
 
 All cosines are float32 within [-1, 1]. A pair that cannot be scored has nulls and the reason. A pair whose entity lacks
@@ -132,8 +133,8 @@ def featurize(
 
     Returns
     -------
-    The same type of table with float32 columns `cosine`, ... and text `unscored`; rows in their order, a pandas index
-    kept.
+    The same type of table with float32 columns `cosine`, ... and text `trained_on` and `unscored`; rows in their order, a
+    pandas index kept.
 
     Raises
     ------

@@ -383,6 +383,7 @@ class FrozenEncoder:
         The pairs in their order, in the library that they came in, with float32 columns within [-1, 1]: `cosine`;
         `cosine_<w>` for each trained prefix width; `cosine_pinsage`, `cosine_itemsage` where the entities have them;
         `max_cosine_engaged_queries` and `mean_cosine_engaged_queries` where the entities have engaged queries; and
+        `trained_on`, where the encoder has a record: `pair`, `query` or `neither`, whichever it was trained on; and
         `unscored`: null, or why the pair has no cosine.
 
         Raises

@@ -21,8 +21,19 @@ from omnifeat.data.meeting import nothing_shared
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.errors import DataError
-from omnifeat.feature_columns import ENGAGED, REASONS, UNSCORED, PairColumns, column_names, reason_column
+from omnifeat.feature_columns import (
+    ENGAGED,
+    KNOWLEDGE,
+    REASONS,
+    TRAINED_ON,
+    UNSCORED,
+    PairColumns,
+    column_names,
+    reason_column,
+    trained_on_column,
+)
 from omnifeat.keys import as_strings, hash_strings
+from omnifeat.pair_knowledge import PairKnowledge
 from omnifeat.pair_vectors import PairEncoder, PairVectors, Progress, no_progress
 from omnifeat.scratch import RowNumbers, Scratch
 
@@ -55,6 +66,9 @@ logger = logging.getLogger(__name__)
 class FeaturizeReport:
     """What was done: `unscored` maps each reason to its count of rows.
 
+    `trained_on` maps `pair`, `query` and `neither` to the rows whose pair, or query alone, the encoder was trained on;
+    None for an encoder that records no training pairs, so that nobody can tell.
+
     `queries` and `entities` are the distinct ones of the pairs; engaged queries are encoded besides.
     """
 
@@ -66,6 +80,7 @@ class FeaturizeReport:
     entities: int
     queries_encoded: int
     entities_encoded: int
+    trained_on: Mapping[str, int] | None
     hint: str | None = None
     """Where no pair's entity was found: the two ways of writing the ids."""
 
@@ -164,16 +179,19 @@ class PreparedPairs:
     entity_reasons: UInt8  # (E,)
     query_texts: Int64 | None
     queries_of_pairs: int
+    knowledge: PairKnowledge | None
     unscored: Counter[int] = field(default_factory=Counter)
+    known: Counter[int] = field(default_factory=Counter)
 
 
 def feature_names(options: FeatureOptions) -> list[str]:
-    """Names of the columns to come, without prefix, `unscored` last."""
+    """Names of the columns to come, without prefix, `unscored` last; `trained_on` where the encoder has a record."""
     config, dim = options.encoder.config, options.encoder.dim
     present = _source_columns(options)
     widths = sorted({*config.matryoshka, dim})
     compatibility = [name for name in config.compatibility if name in present]
-    return [*column_names(widths, compatibility, ENGAGED in present), UNSCORED]
+    told = [] if options.encoder.record is None else [TRAINED_ON]
+    return [*column_names(widths, compatibility, ENGAGED in present), *told, UNSCORED]
 
 
 def _source_columns(options: FeatureOptions) -> set[str]:
@@ -202,7 +220,7 @@ def output_schema(pairs: PairTable, options: FeatureOptions) -> pa.Schema:
                 f"{pairs.name} has a column '{column}' already; put another name before the new columns with "
                 "--column-prefix (column_prefix)."
             )
-        schema = schema.append(pa.field(column, pa.string() if name == UNSCORED else pa.float32()))
+        schema = schema.append(pa.field(column, pa.string() if name in (TRAINED_ON, UNSCORED) else pa.float32()))
     fingerprint = {b"omnifeat.fingerprint": options.encoder.fingerprint.encode()}
     return schema.with_metadata({**(schema.metadata or {}), **fingerprint})
 
@@ -265,6 +283,12 @@ def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> Prep
     vectors.read_ids(options.sources)
     vectors.look_up(options.tables)
     blank = vectors.blank_queries()
+    record = options.encoder.record
+    knowledge = (
+        None
+        if record is None
+        else PairKnowledge.of(record, vectors.queries, queries_of_pairs, vectors.entities, vectors.types)
+    )
     state = PreparedPairs(
         vectors=vectors,
         numbers=numbers,
@@ -273,6 +297,7 @@ def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> Prep
         entity_reasons=np.where(vectors.unknown_entities(), _ENTITY_UNKNOWN, 0).astype(np.uint8),
         query_texts=None,
         queries_of_pairs=queries_of_pairs,
+        knowledge=knowledge,
     )
     if options.strict:  # before hours of encoding
         _refuse_unscored(pairs, state, options)
@@ -291,13 +316,17 @@ def prepare(pairs: PairTable, options: FeatureOptions, scratch: Scratch) -> Prep
 def _features(
     state: PreparedPairs, columns: PairColumns, names: Sequence[str], query_rows: Int32, entity_rows: Int32
 ) -> list[pa.Array]:
-    """The feature columns of some pairs, in the order of `names`, `unscored` last."""
+    """The columns of some pairs, in the order of `names`: features, maybe `trained_on`, and `unscored` last."""
     reasons = _reasons(query_rows, entity_rows, state.query_reasons, state.entity_reasons)
     state.unscored.update(dict(enumerate(np.bincount(reasons, minlength=len(REASONS) + 1).tolist())))
     scored = reasons == 0
     found = columns.of(np.where(scored, query_rows, np.int32(-1)), np.where(scored, entity_rows, np.int32(-1)))
     values = dict(zip(columns.names, found, strict=True))
-    arrays = [pa.array(np.ascontiguousarray(values[name]), from_pandas=True) for name in names if name != UNSCORED]
+    arrays = [pa.array(np.ascontiguousarray(values[name]), from_pandas=True) for name in names if name in values]
+    if state.knowledge is not None:
+        known = state.knowledge.codes(query_rows, entity_rows)
+        state.known.update(dict(enumerate(np.bincount(known, minlength=len(KNOWLEDGE)).tolist())))
+        arrays.append(trained_on_column(known))
     return [*arrays, reason_column(reasons)]
 
 
@@ -364,6 +393,7 @@ def make_report(state: PreparedPairs, options: FeatureOptions) -> FeaturizeRepor
         entities=len(state.vectors.entities),
         queries_encoded=state.vectors.queries_encoded,
         entities_encoded=state.vectors.entities_encoded,
+        trained_on=None if state.knowledge is None else {KNOWLEDGE[code]: state.known[code] for code in KNOWLEDGE},
         hint=_hint(state),
     )
     if report.unscored_rows:

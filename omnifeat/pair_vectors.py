@@ -26,6 +26,7 @@ from omnifeat.errors import DataError
 from omnifeat.feature_columns import ENGAGED, EngagedQueries, PairColumns
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.models.config import EncoderConfig
+from omnifeat.models.training_record import TrainingRecord
 from omnifeat.scratch import Scratch
 from omnifeat.text.normalise import normalise
 
@@ -54,6 +55,7 @@ class PairEncoder(Protocol):
 
     config: EncoderConfig
     fingerprint: str
+    record: TrainingRecord | None
 
     @property
     def dim(self) -> int:
@@ -101,6 +103,11 @@ class PairVectors:
         self.queries_encoded = 0
         self.entities_encoded = 0
         self.ids_shown: list[str] = []  # some ids of the entities that there are, as they are written
+
+    @property
+    def types(self) -> dict[int, str | None]:
+        """The entity type that each tag of `entities` stands for; None for one that is not said."""
+        return {tag: kind for kind, tag in self._tag_of.items()}
 
     # ---- 1. numbers
 

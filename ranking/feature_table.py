@@ -19,6 +19,7 @@ from omnifeat.data.files import TableWriter, replace_when_whole
 from omnifeat.data.schema import missing_column_message
 from omnifeat.data.splits import SPLITS, HashSplit
 from omnifeat.errors import DataError, SettingError
+from omnifeat.feature_columns import TRAINED_ON, trained_on_column
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.pair_vectors import Progress, no_progress
 from ranking.features import FEATURES_KEY, FINGERPRINT_KEY, declared_roles
@@ -184,17 +185,19 @@ def write_feature_table(
     OutputError
         The table cannot be written.
     """
-    for name in features.schema.names:
+    told = {f"{prefix}{TRAINED_ON}": record for prefix, record in features.records.items()}
+    for name in [*features.schema.names, *told]:
         if name in rows.schema.names:
             raise DataError(
                 f"{rows.dataset.place(rows.table)} has a column '{name}' already; rename it, or name the encoder with "
                 "--encoder NAME=FOLDER."
             )
-    columns = (*rows.described(), *features.columns)
+    known = [FeatureColumn(name, "string", "encoder's training record", "1", "kept") for name in told]
+    columns = (*rows.described(), *features.columns, *known)
     metadata = {FEATURES_KEY: json.dumps([column.as_json() for column in columns])}
     if features.fingerprint:
         metadata[FINGERPRINT_KEY] = features.fingerprint
-    schema = pa.schema([*rows.schema, *features.schema], metadata=metadata)
+    schema = pa.schema([*rows.schema, *features.schema, *((name, pa.string()) for name in told)], metadata=metadata)
     parts: Counter[str] = Counter()
     total = unscored = 0
     with TableWriter(output, schema) as writer, progress("computing features", None) as advance:
@@ -205,7 +208,9 @@ def write_feature_table(
             if strict and pc.any(missing).as_py():
                 _refuse(rows, batch, missing, total)
             unscored += pc.sum(missing).as_py() or 0
-            writer.write(pa.table([*batch.columns, *found.columns], schema=schema))
+            pair = (batch["query"], batch["entity_type"], batch["entity_id"])
+            of_pairs = [trained_on_column(record.knows(*pair)) for record in told.values()]
+            writer.write(pa.table([*batch.columns, *found.columns, *of_pairs], schema=schema))
             total += batch.num_rows
             if PART in batch.column_names:
                 parts.update({item["values"]: item["counts"] for item in pc.value_counts(batch[PART]).to_pylist()})

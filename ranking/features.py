@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from omnifeat.data.files import as_table
 from omnifeat.errors import DataError, SettingError
+from omnifeat.feature_columns import is_trained_on
 
 __all__ = [
     "FEATURES_KEY",
@@ -128,6 +129,12 @@ def _attached_fingerprint(data: Any) -> str | None:
 def _from_table(table: pa.Table, attached: str | None) -> Features:
     names = tuple(str(name) for name in table.column_names)
     _check_distinct(names)
+    for name in names:
+        if is_trained_on(name):
+            raise DataError(
+                f"Column {name!r} tells which pairs the encoder was trained on: a label in disguise, and no feature; "
+                "leave it out."
+            )
     values = np.empty((table.num_rows, len(names)), dtype=np.float64, order="F")  # filled column by column
     types = []
     for index, name in enumerate(names):
@@ -233,8 +240,9 @@ def choose_features(
 ) -> list[str]:
     """Names of the columns to use as features, in the table's order unless `features` gives one.
 
-    Without `features` they are all numeric and boolean columns but `exclude`, `reserved` (label, query, ids) and those
-    that the table's own manifest calls something else than a feature (see `ranking.feature_table`).
+    Without `features` they are all numeric and boolean columns but `exclude`, `reserved` (label, query, ids),
+    `trained_on` (see `omnifeat.featurize`) and those that the table's own manifest calls something else than a feature
+    (see `ranking.feature_table`).
 
     Raises
     ------
@@ -264,6 +272,7 @@ def choose_features(
             field.name
             for field in table.schema
             if field.name not in left_out
+            and not is_trained_on(field.name)
             and _kind(field.type) is not None
             and roles.get(field.name, "feature") == "feature"
         ]
@@ -312,7 +321,7 @@ def expand_feature_sets(specifications: Sequence[str], columns: Sequence[str]) -
 
 
 def expand_columns(wanted: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
-    """The columns that names and patterns mean, each once; a * stands for any run of characters.
+    """The columns that names and patterns mean, each once; a * stands for any run of characters, `trained_on` excepted.
 
     Raises
     ------
@@ -321,7 +330,9 @@ def expand_columns(wanted: Sequence[str], columns: Sequence[str], where: str) ->
     """
     chosen: list[str] = []
     for item in wanted:
-        fitting = [column for column in columns if fnmatchcase(column, item)] if "*" in item else [item]
+        fitting = [item]
+        if "*" in item:
+            fitting = [column for column in columns if fnmatchcase(column, item) and not is_trained_on(column)]
         if not fitting or fitting[0] not in columns:
             raise DataError(
                 f"Column {item!r} of {where} is not in the table; it has {_listed(columns)}{_meant(item, columns)}."

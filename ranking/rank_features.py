@@ -42,6 +42,7 @@ from omnifeat.entity_sources import entity_sources
 from omnifeat.errors import DataError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import as_strings
+from omnifeat.models.training_record import TrainingRecord
 from omnifeat.pair_vectors import Progress, no_progress
 from omnifeat.scratch import Scratch, parse_bytes
 from omnifeat.text.normalise import normalise
@@ -210,6 +211,11 @@ class RankFeatures:
         }
         text = TextFeatures(opened, catalogue, leave_out_own_query=leave_out_own_query)
         return cls(catalogue, counted, columns, text, f"catalogue of {opened.info.name}", resources)
+
+    @property
+    def records(self) -> dict[str, TrainingRecord]:
+        """What the encoders were trained on, by the prefix of their columns; of those that have it recorded."""
+        return {one.prefix: one.encoder.record for one in self._encoders.values() if one.encoder.record is not None}
 
     def __enter__(self) -> "RankFeatures":
         return self

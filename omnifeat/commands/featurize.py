@@ -1,5 +1,6 @@
 """`omnifeat featurize`: cosine features for a table of (query, entity) pairs."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -71,7 +72,18 @@ def main(
         f"({result.queries_encoded:,} and {result.entities_encoded:,} encoded) -> {out}",
         f"new columns: {', '.join(result.columns)}",
     ]
+    lines.append(_knowledge(result.trained_on))
     lines += [f"unscored: {count:,} rows, {reason}" for reason, count in result.unscored.items()]
     if result.hint is not None:
         warn(f"all {result.rows:,} pairs are unscored: {result.hint}")
     report({**asdict(result), "unscored_rows": result.unscored_rows, "out": out}, as_json, lines)
+
+
+def _knowledge(trained_on: Mapping[str, int] | None) -> str:
+    """How many of the rows are no news to the encoder."""
+    if trained_on is None:
+        return "trained on: unknown, as this encoder records no training pairs; train again to have them recorded"
+    return (
+        f"trained on: {trained_on['pair']:,} pairs, and the queries of {trained_on['query']:,} more; "
+        f"{trained_on['neither']:,} pairs are of queries new to the encoder (column trained_on)"
+    )

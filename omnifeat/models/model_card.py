@@ -87,8 +87,8 @@ def model_card(
         recorded=(
             "Nothing is recorded of the queries and pairs that it was trained on."
             if recorded is None
-            else f"`training_record.safetensors` holds hashes of its training queries and pairs: {recorded}. Whoever has "
-            "it can tell whether a query that they think of was among them."
+            else f"`training_record.safetensors` holds hashes of its training queries and pairs: {recorded}. Whoever "
+            "has it can tell whether a query that they think of was among them."
         ),
         settings=json.dumps(config.to_dict(), indent=2, ensure_ascii=False),
     )

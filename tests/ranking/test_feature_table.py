@@ -11,6 +11,8 @@ from typer.testing import Result
 
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.files import read_table
+from omnifeat.frozen import FrozenEncoder
+from omnifeat.models.training_record import TrainingRecord, id_hashes, pair_hashes, query_hashes
 from ranking.feature_table import JUDGMENT_SPLIT, PairRows, features_in
 from ranking.features import choose_features, declared_roles
 from tests.commands import omnifeat, refused
@@ -151,3 +153,26 @@ def test_rows_are_read_alike_twice(dataset: Path) -> None:
         ("pin", "b"),
         ("product", "a"),
     ]
+
+
+def test_what_the_encoders_were_trained_on_is_kept_beside_and_is_no_feature(
+    dataset: Path, encoder: Path, tmp_path: Path
+) -> None:
+    loaded = FrozenEncoder.from_pretrained(encoder)
+    hashes = query_hashes(pa.array(["hat"]))
+    loaded.record = TrainingRecord.of([hashes], [pair_hashes(hashes, "product", id_hashes(pa.array(["a"])))])
+    knowing = loaded.save_pretrained(tmp_path / "knowing")
+    out = tmp_path / "judged.parquet"
+    options = ["--encoder", f"ours={knowing}", "--encoder", f"other={encoder}", "-o", out]
+    done = omnifeat("rank", "features", dataset, "--judgments", *options)
+    assert done.exit_code == 0, done.output
+    table = pq.read_table(out)
+    rows = table.select(["query", "entity_type", "ours_trained_on"]).to_pylist()
+    assert {tuple(row.values()) for row in rows} == {
+        ("hat", "pin", "query"),
+        ("hat", "product", "pair"),
+        ("rain", "pin", "neither"),
+    }
+    assert "other_trained_on" not in table.column_names
+    assert declared_roles(table.schema)["ours_trained_on"] == "kept"
+    assert "ours_trained_on" not in choose_features(table, reserved=("grade",))

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from omnifeat.errors import DataError, SettingError
-from ranking.features import choose_features, expand_feature_sets
+from ranking.features import choose_features, expand_feature_sets, read_features
 
 TABLE = pa.table(
     {"query": ["a"], "grade": [1], "bm25": [0.5], "cosine": pa.array([None], pa.float32()), "good": [True]}
@@ -50,3 +50,12 @@ def test_feature_sets_take_patterns() -> None:
 def test_feature_sets_that_are_none_are_refused(texts: list[str], error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         expand_feature_sets(texts, ["cosine", "price"])
+
+
+def test_what_the_encoder_was_trained_on_is_never_a_feature() -> None:
+    table = TABLE.append_column("trained_on", pa.array([1])).append_column("ours_trained_on", pa.array(["pair"]))
+    assert choose_features(table, reserved=("grade",)) == ["bm25", "cosine", "good"]
+    expanded = expand_feature_sets(["all=b*,t*d*,cosine"], [*table.column_names, "total_docs"])
+    assert expanded == {"all": ["bm25", "total_docs", "cosine"]}
+    with pytest.raises(DataError, match=r"'trained_on' tells which pairs the encoder was trained on"):
+        read_features(table.select(["bm25", "trained_on"]))
