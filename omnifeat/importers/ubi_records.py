@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from omnifeat.errors import DataError
+from omnifeat.importers.plain_text import plain_text
 
 __all__ = ["Event", "Query", "log_files", "read_records"]
 
@@ -171,8 +172,8 @@ def _event(value: dict[str, Any], place: str) -> Event:
         user=_text(value, "user_id", place),
         time=_time(value, place),
         position=ordinal,
-        name=_text(thing, "name", place),
-        description=_text(thing, "description", place),
+        name=plain_text(_text(thing, "name", place)),
+        description=plain_text(_text(thing, "description", place)),
         client=_text(value, "client_id", place),
         session=_text(value, "session_id", place),
     )
