@@ -1,5 +1,6 @@
 """The tree of interests: from a table, from a file of paths or from ids with their parents, checked, and as text."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ __all__ = ["SEPARATOR", "Taxonomy"]
 
 SEPARATOR = ">"
 _PATH_FILES = (".txt", ".paths")
+_NUMBERED = re.compile(r"([0-9]+)\s+-\s+(.+)")  # 166 - Apparel & Accessories > Clothing
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,23 @@ class Taxonomy:
         """The tree of lines such as `animals > birds > owls`; blank lines and those that begin with # are left out.
 
         Interests above need no line of their own. An id is the path, its names joined by " > ", so that `other` may
-        stand below two parents and ids do not change with the order of lines.
+        stand below two parents and ids do not change with the order of lines. Where every line begins with an id, as in
+        Google's product taxonomy (`166 - Apparel & Accessories`), that one is the id, and interests above need a line.
 
         Raises
         ------
         DataError
-            A name is empty, a path stands twice, or there is none.
+            A name is empty, a path or an id stands twice, there is no path, some lines have an id and some have none,
+            or an interest above one with an id has no line.
         """
+        lines = list(lines)
+        numbered = _numbered_paths(lines, where)
+        if numbered is not None:
+            return cls._from_numbered(numbered, where)
         parents: dict[str, str | None] = {}
         names: dict[str, str] = {}
         given: dict[str, int] = {}
-        for number, line in enumerate(lines, start=1):
-            text = line.strip().removeprefix("\ufeff").strip()
-            if not text or text.startswith("#"):
-                continue
+        for number, text in _path_lines(lines):
             parts = [" ".join(part.split()) for part in text.split(SEPARATOR)]
             if not all(parts):
                 raise DataError(
@@ -100,6 +105,33 @@ class Taxonomy:
         if not parents:
             raise DataError(f"There is no path in {where}; write one a line, such as animals > birds.")
         return cls(parents, names)
+
+    @classmethod
+    def _from_numbered(cls, lines: list[tuple[int, str, str]], where: str) -> Self:
+        """The tree of line numbers, ids and paths."""
+        by_path: dict[tuple[str, ...], str] = {}
+        given: dict[object, int] = {}
+        for number, interest, text in lines:
+            path = tuple(" ".join(part.split()) for part in text.split(SEPARATOR))
+            if not all(path):
+                raise DataError(
+                    f"Line {number} of {where} has an empty name in {text!r}; write a name on each side of >."
+                )
+            for known, shown in ((path, repr(f" {SEPARATOR} ".join(path))), (interest, f"the id {interest}")):
+                if known in given:
+                    raise DataError(f"Line {number} of {where} repeats {shown} of line {given[known]}; leave one out.")
+                given[known] = number
+            by_path[path] = interest
+        for path in by_path:
+            if path[:-1] and path[:-1] not in by_path:
+                raise DataError(
+                    f"Line {given[path]} of {where} lies below {f' {SEPARATOR} '.join(path[:-1])!r}, which has no line "
+                    "and so no id; add it."
+                )
+        return cls(
+            {interest: by_path.get(path[:-1]) for path, interest in by_path.items()},
+            {interest: path[-1] for path, interest in by_path.items()},
+        )
 
     @classmethod
     def from_parents(cls, parents: Mapping[str, str | None], names: Mapping[str, str] | None = None) -> Self:
@@ -303,6 +335,30 @@ class Taxonomy:
                     f"Interest {interest!r} in table interests is of level {levels[interest]} and its parent "
                     f"{parent!r} of level {levels[parent]}; a level is one more than its parent's."
                 )
+
+
+def _path_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Lines that hold a path, with their numbers from 1."""
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().removeprefix("\ufeff").strip()
+        if text and not text.startswith("#"):
+            yield number, text
+
+
+def _numbered_paths(lines: Iterable[str], where: str) -> list[tuple[int, str, str]] | None:
+    """Line numbers, ids and paths where lines begin with ids, as Google's do; None where most do not."""
+    paths = list(_path_lines(lines))
+    matches = [_NUMBERED.fullmatch(text) for _, text in paths]
+    found = [(number, match[1], match[2]) for (number, _), match in zip(paths, matches, strict=True) if match]
+    if len(found) * 2 <= len(paths):
+        return None
+    for (number, text), match in zip(paths, matches, strict=True):
+        if match is None:
+            raise DataError(
+                f"Line {number} of {where}, {text!r}, does not begin with an id as most lines do; write ids in front "
+                "of all paths or of none."
+            )
+    return found
 
 
 def _cast(table: pa.Table, column: str, kind: pa.DataType) -> list[Any]:

@@ -161,3 +161,37 @@ def test_a_large_tree_is_drawn_without_its_deepest_levels(tmp_path: Path) -> Non
     )
     assert draw_taxonomy(tree, tmp_path / "tree", kind=".svg") == 50
     assert "(9 below)" in (tmp_path / "tree").read_text()
+
+
+GOOGLE = """# Google_Product_Taxonomy_Version: 2021-09-21
+1 - Animals & Pet Supplies
+3237 - Animals & Pet Supplies > Live Animals
+166 - Apparel & Accessories
+1604 - Apparel & Accessories > Clothing
+5 - Apparel & Accessories > Clothing > 24 - Hour Wear
+"""
+
+
+def test_ids_in_front_of_googles_paths_are_the_ids(tmp_path: Path) -> None:
+    (tmp_path / "taxonomy-with-ids.txt").write_text(GOOGLE, newline="\r\n")
+    tree = Taxonomy.read(tmp_path / "taxonomy-with-ids.txt")
+    assert tree.parents == {"1": None, "3237": "1", "166": None, "1604": "166", "5": "1604"}
+    assert tree.names["1"] == "Animals & Pet Supplies"
+    assert tree.names["5"] == "24 - Hour Wear"
+    plain = Taxonomy.from_paths(["24 - Hour Wear", "Animals", "Animals > Birds"])
+    assert plain.children(None) == ("24 - Hour Wear", "Animals")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Furniture", "Line 7 of google, 'Furniture', does not begin with an id as most lines do"),
+        ("7 - Furniture > Beds", "Line 7 of google lies below 'Furniture', which has no line"),
+        ("1 - Furniture", "Line 7 of google repeats the id 1 of line 2"),
+        ("8 - Apparel & Accessories", "Line 7 of google repeats 'Apparel & Accessories' of line 4"),
+        ("8 - Animals & Pet Supplies > ", "Line 7 of google has an empty name"),
+    ],
+)
+def test_wrong_lines_with_ids_are_named(line: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Taxonomy.from_paths([*GOOGLE.splitlines(), line], "google")
