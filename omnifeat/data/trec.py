@@ -272,7 +272,7 @@ def _write(path: PathLike, lines: Iterator[str]) -> None:
     with replace_when_whole(path) as partial:
         try:
             with ExitStack() as stack:
-                sink = stack.enter_context(partial.open("wb"))
+                sink: Any = stack.enter_context(partial.open("wb"))
                 if str(path).lower().endswith(".gz"):
                     sink = stack.enter_context(gzip.GzipFile(filename="", fileobj=sink, mode="wb", mtime=0))
                 for line in lines:

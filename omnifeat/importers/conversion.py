@@ -2,34 +2,41 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST
+from omnifeat.data.id_texts import id_texts
+from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, Column
+from omnifeat.data.times import TIME_UNITS, likely_unit, parse_times
 from omnifeat.errors import DataError
+from omnifeat.importers.number_texts import AmbiguousError, NumberForm
 
 __all__ = ["TIME_UNITS", "convert_column"]
 
-TIME_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds in one
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE = re.compile(r"[-+]?[0-9]{1,19}(?:\.0*)?")
+_JSON_TEXTS = r'^\s*\[\s*(".*")?\s*\]\s*$'
+_REMEDY = "correct it or map another column"
 
 
 def convert_column(
     values: pa.Array,
-    wanted: Any,
+    column: Column,
     *,
     file: str,
-    column: str,
+    source: str,
     first_row: int,
     list_separator: str = "|",
-    time_unit: str = "s",
+    time_unit: str | None = "s",
+    numbers: NumberForm = NumberForm(),
     width: int | None = None,
+    remedy: str = _REMEDY,
 ) -> pa.Array:
     """Convert the values of one column of one batch.
 
@@ -37,51 +44,57 @@ def convert_column(
     ----------
     values
         The values, of any Arrow type.
-    wanted
-        A type of `omnifeat.data.schema`: an Arrow type, `VECTOR` or `VECTOR_LIST`.
-    file, column, first_row
-        Where they come from: for messages. Rows count from 1.
+    column
+        What the values are to be. A list of texts in a column of text becomes the texts joined; beside a `price` may
+        stand its currency.
+    file, source, first_row
+        The file and the column in it that they come from: for messages. Rows count from 1.
     list_separator
         Between the items of a list written as text; a text that begins with `[` is read as JSON.
     time_unit
-        What a time written as a number counts since 1970: "s", "ms" or "us".
+        What a time written as a number counts since 1970: "s", "ms", "us" or "ns".
+    numbers
+        How texts write numbers.
     width
         Width that vectors must have; that of the first one if None.
+    remedy
+        What to do about a value that cannot be converted, the end of the sentence.
 
     Raises
     ------
     DataError
         For the first value that cannot be converted: names file, column, row and value.
     """
+    wanted = column.type
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    place = _Place(file, column, first_row)
+    place = _Place(file, source, first_row, remedy)
     if wanted is VECTOR or wanted is VECTOR_LIST:
         return (_vectors if wanted is VECTOR else _vector_lists)(values, place, width)
-    if values.type.equals(wanted):
-        return _finite(values, place) if pa.types.is_floating(wanted) else values
-    if pa.types.is_string(wanted):
-        return _texts(values, place)
     if wanted.equals(TIMESTAMP):
-        return _each(values, TIMESTAMP, lambda value: _time(value, TIME_UNITS[time_unit]), "a time", place)
+        return _times(values, place, time_unit)
+    if pa.types.is_string(wanted):
+        return _ids(values, place) if column.key or column.name.endswith("_id") else _texts(values, place)
     if pa.types.is_list(wanted):
-        return _each(values, wanted, lambda value: _string_list(value, list_separator), "a list of texts", place)
-    convert, what = (_real, "a finite number") if pa.types.is_floating(wanted) else (_whole, "a whole number")
-    return _numbers(values, wanted, convert, what, place)
+        return _lists(values, wanted, list_separator, place)
+    if pa.types.is_integer(wanted):
+        return _numbers(values, wanted, _whole, "a whole number", place)
+    real = partial(_real, numbers=numbers, money=column.name == "price")
+    return _numbers(values, wanted, real, "a finite number", place, by_arrow=numbers.decimal == ".")
 
 
 class _Place:
-    """Where a batch of values comes from."""
+    """Where a batch of values comes from, and what to do about a wrong one."""
 
-    def __init__(self, file: str, column: str, first_row: int) -> None:
-        self.file, self.column, self.first_row = file, column, first_row
+    def __init__(self, file: str, column: str, first_row: int, remedy: str) -> None:
+        self.file, self.column, self.first_row, self.remedy = file, column, first_row, remedy
 
-    def error(self, position: int, value: object, wanted: str) -> DataError:
+    def error(self, position: int, value: object, wanted: str, why: str = "") -> DataError:
         shown = repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         return DataError(
-            f"{self.file}, column '{self.column}', row {self.first_row + position}: {shown} is not {wanted}; "
-            "correct it or map another column."
+            f"{self.file}, column '{self.column}', row {self.first_row + position}: {shown} is not {wanted}"
+            f"{f' ({why})' if why else ''}; {self.remedy}."
         )
 
 
@@ -89,36 +102,91 @@ def _each(values: pa.Array, wanted: pa.DataType, convert: Callable[[Any], Any], 
     return pa.array(_rows(values, place, convert, what), wanted)
 
 
+def _lists(values: pa.Array, wanted: pa.DataType, separator: str, place: _Place) -> pa.Array:
+    if values.type.equals(wanted):
+        return values
+    return _each(values, wanted, lambda value: _string_list(value, separator), "a list of texts", place)
+
+
+def _times(values: pa.Array, place: _Place, unit: str | None) -> pa.Array:
+    def wrong(position: int, value: Any) -> DataError:
+        number = isinstance(value, int | float) or (isinstance(value, str) and _WHOLE.fullmatch(value.strip()))
+        fits = likely_unit(pa.array([float(value)])) if number else None
+        return place.error(position, value, "a time", f"say --time-unit {fits}" if fits else "")
+
+    return parse_times(values, wrong, unit)
+
+
+def _ids(values: pa.Array, place: _Place) -> pa.Array:
+    where = f"{place.file}, column '{place.column}'"
+    return pc.cast(id_texts(values, where, place.first_row), pa.string())
+
+
 def _texts(values: pa.Array, place: _Place) -> pa.Array:
     kind = values.type
     if (
         pa.types.is_large_string(kind)
+        or pa.types.is_string(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_null(kind)
         or kind == pa.string_view()
     ):
-        return values.cast(pa.string())
+        texts = values.cast(pa.string())
+        if pa.types.is_integer(kind) or not pc.any(pc.match_substring_regex(texts, _JSON_TEXTS)).as_py():
+            return texts
+        return _each(texts, pa.string(), _text_of_json, "text", place)
     return _each(values, pa.string(), _text, "text", place)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | None:
     if isinstance(value, str):
-        return value
+        return _text_of_json(value)
+    if isinstance(value, list):
+        texts = [_text(item) for item in value if item is not None]
+        return " ".join(text for text in texts if text) or None
+    if isinstance(value, float) and math.isnan(value):
+        return None  # pandas writes it where there is nothing
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # a column of whole numbers with holes arrives as floats
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return str(value)
     raise ValueError
 
 
+def _text_of_json(text: str) -> str | None:
+    """The texts of a JSON list joined; any other text as it is."""
+    if not re.match(_JSON_TEXTS, text, re.DOTALL):
+        return text
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not all(isinstance(item, str) for item in items):
+        return text
+    return " ".join(item for item in items if item) or None
+
+
 def _numbers(
-    values: pa.Array, wanted: pa.DataType, convert: Callable[[Any], Any], what: str, place: _Place
+    values: pa.Array,
+    wanted: pa.DataType,
+    convert: Callable[[Any], Any],
+    what: str,
+    place: _Place,
+    by_arrow: bool = False,
 ) -> pa.Array:
     if (pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type)) or (
         pa.types.is_floating(values.type) and pa.types.is_floating(wanted)
     ):
         # the quick way, for what needs no look at single values
         return _finite(values.cast(wanted), place) if pa.types.is_floating(wanted) else values.cast(wanted)
+    if by_arrow and pa.types.is_string(values.type):
+        try:
+            found = values.cast(wanted)
+        except pa.ArrowInvalid:
+            pass
+        else:
+            if not pc.any(pc.invert(pc.is_finite(found))).as_py():
+                return found
     return _each(values, wanted, convert, what, place)
 
 
@@ -130,16 +198,22 @@ def _finite(values: pa.Array, place: _Place) -> pa.Array:
     return values
 
 
-def _real(value: Any) -> float:
-    number = (
-        float(value) if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool) else math.nan
-    )
+def _real(value: Any, numbers: NumberForm = NumberForm(), money: bool = False) -> float:
+    if isinstance(value, str):
+        number = numbers.read(value, money)
+    else:
+        known = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        number = float(value) if known else math.nan
     if not math.isfinite(number):
         raise ValueError
     return number
 
 
 def _whole(value: Any) -> int:
+    if isinstance(value, str):
+        if not _WHOLE.fullmatch(value.strip()):
+            raise ValueError
+        value = value.strip().split(".")[0]
     if isinstance(value, bool):
         raise ValueError
     number = int(value)
@@ -148,23 +222,6 @@ def _whole(value: Any) -> int:
     if not -(2**63) <= number < 2**63:
         raise ValueError
     return number
-
-
-def _time(value: Any, unit: int) -> datetime:
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time(), UTC)
-    if isinstance(value, str):
-        text = value.strip()
-        # digits alone count time, though some of them would also pass for an ISO date
-        if text.lstrip("-").isdigit():
-            value = int(text)
-        else:
-            return _time(datetime.fromisoformat(text), unit)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError
-    return _EPOCH + timedelta(microseconds=round(value * unit))
 
 
 def _string_list(value: Any, separator: str) -> list[str]:
@@ -182,7 +239,11 @@ def _vector(value: Any) -> list[float]:
     if isinstance(value, str):
         text = value.strip()
         value = json.loads(text) if text.startswith("[") else text.replace(",", " ").replace("|", " ").split()
-    return [_real(item) for item in value]
+    return [_component(item) for item in value]
+
+
+def _component(value: Any) -> float:
+    return _real(float(value) if isinstance(value, str) else value)
 
 
 def _checked(vector: list[float], width: int | None, position: int, value: object, place: _Place) -> int:
@@ -195,14 +256,23 @@ def _checked(vector: list[float], width: int | None, position: int, value: objec
 def _rows(values: pa.Array, place: _Place, convert: Callable[[Any], Any], what: str) -> list[Any]:
     rows: list[Any] = []
     for position, value in enumerate(values.to_pylist()):
-        if value is None or value == "":
+        if value is None or value == "" or (isinstance(value, str) and not value.strip() and what != "text"):
             rows.append(None)
             continue
         try:
             rows.append(convert(value))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise place.error(position, value, what) from error
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise place.error(position, value, what, _reason(error)) from error
     return rows
+
+
+def _reason(error: Exception) -> str:
+    """What a number's text might be taken for, where that is why it is refused."""
+    return (
+        f"it may be {' or '.join(error.readings)}; say which with --decimal"
+        if isinstance(error, AmbiguousError)
+        else ""
+    )
 
 
 def _vectors(values: pa.Array, place: _Place, width: int | None) -> pa.Array:
