@@ -5,22 +5,34 @@ A reader of dataset folders types columns by their names. Here names are not yet
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
 
-from omnifeat.data.csv_files import CsvReader
-from omnifeat.data.files import iter_batches, read_schema
-from omnifeat.data.locations import file_format, part_files
+from omnifeat.data.dialects import TextDialect, default_dialect, guess_dialect
+from omnifeat.data.files import column_names, conformed_batches, open_parts, settled_schema
+from omnifeat.data.locations import FileFormat, Location, file_format, part_files
+from omnifeat.errors import DataError
 
 __all__ = ["Source", "TextOptions"]
 
 _BATCH_ROWS = 65_536
+_WORDS = {"tab": "\t", "none": None, "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How cells and numbers are written; what is None is told from a file's first lines."""
+    """How cells and numbers are written; what is None is told from a file's first lines.
+
+    Attributes
+    ----------
+    delimiter, quote, escape
+        One character each, or its name: "tab", "comma", "semicolon", "bar", "space"; "none" for no quote or escape.
+    encoding
+        A name that Python knows.
+    decimal
+        "." or ",".
+    """
 
     delimiter: str | None = None
     quote: str | None = None
@@ -28,50 +40,86 @@ class TextOptions:
     encoding: str | None = None
     decimal: str | None = None
 
+    def over(self, guessed: TextDialect) -> TextDialect:
+        """The dialect that was guessed, with what was said in its place. Raises `SettingError` for impossible signs."""
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        signs = {name: _WORDS.get(sign, sign) for name, sign in said.items() if sign is not None}
+        if signs.get("decimal") == guessed.thousands:
+            signs["thousands"] = None
+        if "delimiter" in signs and guessed.quote is None and "quote" not in signs and signs["delimiter"] != "\t":
+            signs["quote"] = '"'  # a .tsv has none, other files do
+        return replace(guessed, **signs)
+
 
 class Source:
-    """One table of the user's: a file or a folder of parts."""
+    """One table of the user's: a file or a folder of parts.
+
+    Raises
+    ------
+    DataError
+        For a missing file, an unknown suffix, a file that cannot be read.
+    SettingError
+        Where the options are no dialect.
+    """
 
     def __init__(self, path: str, text: TextOptions) -> None:
         self.path = path
-        parts = part_files(path)
-        formats = [file_format(part.name) for part in parts]
-        self._readers: list[CsvReader] | None = None
-        if formats[0].kind == "csv":
-            self._readers = [CsvReader(part, kind) for part, kind in zip(parts, formats, strict=True)]
-        self._schema: pa.Schema | None = None
+        location = part_files(path)[0]
+        kind = file_format(location.name)
+        self._is_text = kind.kind == "csv"
+        self._types: dict[str, pa.DataType] = {}
+        self._said = ""
+        dialect = None
+        if self._is_text:
+            dialect = text.over(guess_dialect(location, kind))
+            if dialect != _default(location, kind):
+                self._said = dialect.in_words()
+        self._parts = open_parts(path, dialect=dialect, by_name=False)
 
-    def told(self) -> list[str]:
-        """What was told from the file's first lines and departs from the usual."""
-        return []
+    def told(self) -> Iterator[str]:
+        """Sentences on what was told from the first lines, and on parts that lack columns."""
+        if self._said:
+            yield f"{self.path} is read with {self._said}."
+        for part in self._parts if self._is_text else ():
+            lacking = [name for name in self.names() if name not in part.names()]
+            if lacking:
+                shown = ", ".join(f"'{name}'" for name in lacking)
+                yield f"{part.location.name} has no column {shown}, as other parts have: its rows have nothing there."
 
     def names(self) -> list[str]:
-        """Names of the columns."""
-        return self._readers[0].names() if self._readers else list(self.schema().names)
+        """Names of the columns of any part; one that stands twice in a part stands twice here."""
+        names = column_names(self._parts)
+        doubled = {name for part in self._parts for name in part.names() if part.names().count(name) > 1}
+        return [*names, *(name for name in names if name in doubled)]
 
-    def schema(self) -> pa.Schema:
-        """Names and types of the columns; all columns of CSV files are text."""
-        if self._schema is None:
-            if self._readers is None:
-                self._schema = read_schema(self.path)
-            else:
-                self._schema = pa.schema([(name, pa.string()) for name in dict.fromkeys(self.names())])
-        return self._schema
+    def type(self, column: str) -> pa.DataType:
+        """Type in which a column stands in the file; all columns of CSV files are text."""
+        if self._is_text:
+            return pa.string()
+        if column not in self._types:
+            self._types[column] = settled_schema(self._parts, [column]).field(column).type
+        return self._types[column]
 
     def batches(self, columns: Sequence[str], inferred: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """Yield the columns in batches; those of a CSV file as text, but for the `inferred` ones.
 
         Inferred columns have the type that all values of a file share, or text where part files do not agree.
         """
-        if self._readers is None:
-            yield from iter_batches(self.path, columns=list(columns), batch_size=_BATCH_ROWS)
-            return
-        types: dict[str, pa.DataType] = dict.fromkeys(columns, pa.string())
-        if inferred:
-            schemas = [reader.schema(list(inferred)) for reader in self._readers]
-            for name in inferred:
-                found = {schema.field(name).type for schema in schemas}
-                types[name] = found.pop() if len(found) == 1 else pa.string()
-        schema = pa.schema(list(types.items()))
-        for reader in self._readers:
-            yield from reader.batches(list(columns), _BATCH_ROWS, schema)
+        if self._is_text:
+            found = settled_schema(self._parts, list(inferred)) if inferred else pa.schema([])
+            types = [(name, found.field(name).type if name in inferred else pa.string()) for name in columns]
+            schema = pa.schema(types)
+        else:
+            schema = settled_schema(self._parts, list(columns))
+        for part in self._parts:
+            for batch in conformed_batches(part, schema, _BATCH_ROWS):
+                if batch.num_rows:
+                    yield batch
+
+
+def _default(location: Location, kind: FileFormat) -> TextDialect | None:
+    """The dialect in which a dataset's file would be read; None where it would be refused."""
+    try:
+        return default_dialect(location, kind)
+    except DataError:
+        return None

@@ -146,7 +146,7 @@ def _with_numbers(plan: Plan, source: Source, decimal: str | None, notes: list[s
     columns = {
         known.name: plan.columns[known.name]
         for known in floats
-        if known.name in plan.columns and pa.types.is_string(source.schema().field(plan.columns[known.name]).type)
+        if known.name in plan.columns and pa.types.is_string(source.type(plan.columns[known.name]))
     }
     if decimal is not None:
         return replace(plan, numbers=dict.fromkeys(columns, NumberForm(decimal, sure=True)))
@@ -196,7 +196,7 @@ def _with_widths(plan: Plan, source: Source, formats: Formats, notes: list[str])
         known = plan.known(name)
         if known is None or known.type not in (VECTOR, VECTOR_LIST):
             continue
-        width = vector_width(source.schema().field(column).type)
+        width = vector_width(source.type(column))
         if width < 0:
             width = _first_width(plan, source, known, formats)
         if width < 0:

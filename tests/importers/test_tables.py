@@ -12,6 +12,7 @@ from omnifeat.cli import app
 from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError, OmnifeatError, SettingError
 from omnifeat.importers import import_table
+from omnifeat.importers.reading import TextOptions
 from omnifeat.importers.splitting import hash_split, time_split
 
 PINS = """sku,name,tags,vec,shelf
@@ -218,7 +219,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         import_table({"pins": tmp_path / "pins.parquet"}, tmp_path / "out")
     (tmp_path / "pins.csv").write_bytes(b"id,title\n1,caf\xe9\n")
     with pytest.raises(DataError, match="UTF-8"):
-        import_table({"pins": tmp_path / "pins.csv"}, tmp_path / "out")
+        import_table({"pins": tmp_path / "pins.csv"}, tmp_path / "out", text=TextOptions(encoding="utf-8"))
     assert not (tmp_path / "out").exists()
 
 
