@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from omnifeat.errors import DataError, SettingError
 from ranking.base import LightGBMModel, Rows, train_booster
-from ranking.calibration import Calibration, check_calibration, fit_calibration
+from ranking.calibration import Calibration, SavedCalibration, check_calibration, fit_calibration
+from ranking.features import FeatureManifest
 from ranking.groups import to_numpy
 from ranking.held_out import check_evaluation, split_parts
 
@@ -66,16 +67,16 @@ class AdsEngagementModel(LightGBMModel):
     """
 
     kind: ClassVar[str] = "ads-engagement"
-    _fitted: ClassVar[tuple[str, ...]] = (
-        "uses_position_",
-        "calibration_",
-        "base_rate_",
-        "trees_",
-        "rows_",
-        "queries_",
-        "held_out_rows_",
-        "held_out_queries_",
-    )
+    _fitted: ClassVar[Mapping[str, Any]] = {
+        "uses_position_": bool,
+        "calibration_": SavedCalibration,
+        "base_rate_": float,
+        "trees_": int,
+        "rows_": int,
+        "queries_": int,
+        "held_out_rows_": int,
+        "held_out_queries_": int,
+    }
 
     uses_position_: bool
     calibration_: dict[str, Any]
@@ -260,6 +261,13 @@ class AdsEngagementModel(LightGBMModel):
         if more.get("pred_contrib"):
             found = np.column_stack([found[:, :features], found[:, features:].sum(axis=1)])
         return found
+
+    def _outputs(self) -> dict[str, int]:
+        Calibration.from_json(self.calibration_)
+        return super()._outputs()
+
+    def _booster_features(self, manifest: FeatureManifest) -> int:
+        return len(manifest.names) + self.uses_position_
 
     def _check_settings(self) -> None:
         self._check_common_settings()

@@ -150,7 +150,8 @@ class LightGBMModel(BaseEstimator):
 
     A model sets `kind`, its name in a saved folder (registered in `ranking.saving`), lists its settings in its own
     `__init__`, and calls `_training_features` and `_use` in `fit` and `_values` in `predict`. What else `fit` found
-    and a loaded model must know is named in `_fitted` (JSON values).
+    and a loaded model must know is named in `_fitted`, with its type (JSON values), and `_outputs` says which
+    boosters go with it.
 
     The settings `encoder_fingerprint`, `threads` and `seed` must be among a model's own; `n_estimators`, `num_leaves`,
     `learning_rate`, `min_child_samples`, `reg_lambda`, `colsample_bytree`, `early_stopping_rounds`, `monotonic_cst`
@@ -170,7 +171,7 @@ class LightGBMModel(BaseEstimator):
     """
 
     kind: ClassVar[str] = ""
-    _fitted: ClassVar[tuple[str, ...]] = ()
+    _fitted: ClassVar[Mapping[str, Any]] = {}
 
     boosters_: dict[str, Any]
     manifest_: FeatureManifest
@@ -249,6 +250,17 @@ class LightGBMModel(BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self.encoder_fingerprint_ = fingerprint
+
+    def _outputs(self) -> dict[str, int]:
+        """Numbers that each booster gives a row, by the booster's name; a loaded model must have these and no others.
+
+        Raises `ValueError` where what `fit` found does not fit together.
+        """
+        return {"": 1}
+
+    def _booster_features(self, manifest: FeatureManifest) -> int:
+        """Columns that a booster takes."""
+        return len(manifest.names)
 
     def _values(self, X: Any, encoder_fingerprint: str | None = None) -> FloatArray:
         """Values to predict from, float64 (n, features) in the model's order of columns.

@@ -19,6 +19,10 @@ CALIBRATIONS = ("platt", "isotonic", "none")
 _EDGE = 1e-9  # keeps a logit finite
 
 
+SavedCalibration = dict[str, str | list[float]]
+"""A `Calibration` in JSON."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """A monotone map of [0, 1] into itself.
@@ -48,8 +52,20 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Calibration":
-        """What `to_json` gave; raises `KeyError` or `TypeError` for anything else."""
-        return cls(str(values["kind"]), tuple(float(number) for number in values["numbers"]))
+        """What `to_json` gave; raises `ValueError` where its numbers are no such map."""
+        kind, found = values.get("kind"), np.array(values.get("numbers"), dtype=np.float64)
+        if kind not in CALIBRATIONS or found.ndim != 1:
+            raise ValueError(f"a calibration of kind {kind!r} is none of {', '.join(CALIBRATIONS)}")
+        if kind == "platt":
+            fits = len(found) == 2 and found[0] >= 0
+        elif kind == "isotonic":
+            ends, steps = found[: len(found) // 2], found[len(found) // 2 :]
+            fits = len(ends) == len(steps) > 0 and _rises_within(ends) and _rises_within(steps)
+        else:
+            fits = len(found) == 0
+        if not fits or not np.isfinite(found).all():
+            raise ValueError(f"the numbers of a calibration are none of kind {kind!r}")
+        return cls(kind, tuple(found.tolist()))
 
 
 def check_calibration(kind: str) -> None:
@@ -123,6 +139,11 @@ def _fit_platt(values: FloatArray, happened: FloatArray, low: float, high: float
         mean = float(targets.mean())
         return Calibration("platt", (0.0, float(np.log(mean / (1 - mean)))))
     return Calibration("platt", (slope, offset))
+
+
+def _rises_within(values: FloatArray) -> bool:
+    """Whether the numbers never fall and lie in 0 to 1."""
+    return bool((np.diff(values) >= 0).all() and values[0] >= 0 and values[-1] <= 1)
 
 
 def _logit(values: FloatArray) -> FloatArray:

@@ -62,7 +62,7 @@ class L1Ranker(LambdaRanker):
     """
 
     kind: ClassVar[str] = "l1"
-    _fitted: ClassVar[tuple[str, ...]] = (*LambdaRanker._fitted, "left_out_")
+    _fitted: ClassVar[Mapping[str, Any]] = {**LambdaRanker._fitted, "left_out_": list[str]}
 
     def __init__(
         self,

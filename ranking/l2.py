@@ -49,7 +49,11 @@ class L2Ranker(LambdaRanker):
     """
 
     kind: ClassVar[str] = "l2"
-    _fitted: ClassVar[tuple[str, ...]] = (*LambdaRanker._fitted, "actions_", "actions_left_out_")
+    _fitted: ClassVar[Mapping[str, Any]] = {
+        **LambdaRanker._fitted,
+        "actions_": dict[str, int],
+        "actions_left_out_": list[str],
+    }
 
     def __init__(
         self,
@@ -186,6 +190,12 @@ class L2Ranker(LambdaRanker):
         if "" in self.boosters_:
             raise SettingError("Only method 'per-action' gives probabilities of actions; this ranker learnt an order.")
         return {action: self._boosted(values, action) for action in self.boosters_}
+
+    def _outputs(self) -> dict[str, int]:
+        if self.method != "per-action":
+            return super()._outputs()
+        gains = check_action_gains(self.action_gains)
+        return {action: 1 for action, gain in gains.items() if gain > 0 and action not in self.actions_left_out_}
 
     def _graded(self, y: Any, query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], Sequence[float] | None]:
         if to_numpy(y).dtype.kind == "O":

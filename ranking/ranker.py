@@ -79,13 +79,13 @@ class LambdaRanker(LightGBMModel):
     """
 
     kind: ClassVar[str] = "lambda-ranker"
-    _fitted: ClassVar[tuple[str, ...]] = (
-        "best_iteration_",
-        "best_score_",
-        "queries_",
-        "queries_without_positive_",
-        "eval_queries_without_positive_",
-    )
+    _fitted: ClassVar[Mapping[str, Any]] = {
+        "best_iteration_": int,
+        "best_score_": float | None,
+        "queries_": int,
+        "queries_without_positive_": int,
+        "eval_queries_without_positive_": int | None,
+    }
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Relevance of an entity for a query, from human grades: the relevance model of section 5.2, and that of ads (5.3)."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from omnifeat.errors import DataError, SettingError
 from ranking.base import LightGBMModel, Rows, TrainingFeatures, train_booster
-from ranking.calibration import Calibration, check_calibration, fit_calibration
+from ranking.calibration import Calibration, SavedCalibration, check_calibration, fit_calibration
 from ranking.groups import check_grades
 from ranking.held_out import Parts, check_evaluation, split_parts
 
@@ -64,15 +65,15 @@ class RelevanceModel(LightGBMModel):
     """
 
     kind: ClassVar[str] = "relevance"
-    _fitted: ClassVar[tuple[str, ...]] = (
-        "classes_",
-        "calibrations_",
-        "trees_",
-        "rows_",
-        "queries_",
-        "held_out_rows_",
-        "held_out_queries_",
-    )
+    _fitted: ClassVar[Mapping[str, Any]] = {
+        "classes_": list[int],
+        "calibrations_": list[SavedCalibration],
+        "trees_": list[int],
+        "rows_": int,
+        "queries_": int,
+        "held_out_rows_": int,
+        "held_out_queries_": int,
+    }
 
     classes_: list[int]
     calibrations_: list[dict[str, Any]]
@@ -226,6 +227,17 @@ class RelevanceModel(LightGBMModel):
             above: FloatArray = np.cumsum(probabilities[:, :0:-1], axis=1)[:, ::-1]
             return np.clip(above, 0, 1)
         return np.column_stack([self._boosted(values, _above_name(grade)) for grade in self.classes_[:-1]])
+
+    def _outputs(self) -> dict[str, int]:
+        if len(self.classes_) < 2 or any(a >= b for a, b in pairwise(self.classes_)):
+            raise ValueError("'classes_' must be two grades or more, rising")
+        if len(self.calibrations_) != len(self.classes_) - 1:
+            raise ValueError("'calibrations_' must be one for each grade but the highest")
+        for values in self.calibrations_:
+            Calibration.from_json(values)
+        if self.head == "multiclass":
+            return {"": len(self.classes_)}
+        return {_above_name(grade): 1 for grade in self.classes_[:-1]}
 
     def _train(
         self, training: TrainingFeatures, parts: Parts, classes: npt.NDArray[np.int64]

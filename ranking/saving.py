@@ -7,13 +7,21 @@ A model of one booster is `model.txt`, one of several `model-NAME.txt` each. The
 import hashlib
 import importlib
 import json
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
+from pydantic import BaseModel, create_model
+
+from omnifeat.data.artefacts import checked, member, read_bytes, read_object
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
-from omnifeat.errors import DataError
+from omnifeat.data.locations import one_line
+from omnifeat.data.saved_settings import saved_settings
+from omnifeat.errors import DataError, SettingError
 from ranking.features import FeatureManifest
+from ranking.model_text import Booster, check_model_text
 
 if TYPE_CHECKING:
     from ranking.base import LightGBMModel
@@ -22,6 +30,8 @@ __all__ = ["FORMAT_VERSION", "MODELS", "load_model", "model_class", "save_model"
 
 FORMAT_VERSION = 2
 _MANIFEST = "manifest.json"
+_REMEDY = "train the model again"
+_LARGEST_TEXT = 2**31  # bytes; LightGBM counts a model's in as many
 
 # Kind of a model in its manifest -> where its class is; imported when it is asked for.
 MODELS = {
@@ -32,6 +42,29 @@ MODELS = {
     "ads-engagement": "ranking.ads:AdsEngagementModel",
     "ads-relevance": "ranking.relevance:AdsRelevanceModel",
 }
+
+
+class _Feature(BaseModel):
+    name: str
+    type: Literal["float32", "float64", "integer", "boolean"]
+    gain: float
+
+
+class _BoosterFile(BaseModel):
+    file: str
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """A model's `manifest.json`; what `settings` and `fitted` hold is its class's to say."""
+
+    kind: str
+    features: list[_Feature]
+    named: bool
+    encoder_fingerprint: str | None
+    boosters: dict[str, _BoosterFile]
+    settings: dict[str, Any]
+    fitted: dict[str, Any]
 
 
 def model_class(kind: str) -> "type[LightGBMModel]":
@@ -74,81 +107,96 @@ def save_model(model: "LightGBMModel", path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> "LightGBMModel":
-    """Read a model of any kind, as `save` wrote it.
+    """Read a model of any kind, as `save` wrote it; what it holds is checked before LightGBM reads any of it.
 
     Raises
     ------
     DataError
-        A file is missing, is no manifest, is of another format, or a booster was changed after it was saved.
+        A file is missing, is no manifest, is of another format, or a booster was changed after it was saved, or is
+        none that LightGBM wrote.
     """
+    from ranking.base import lightgbm_library
+
     folder = Path(path)
-    manifest = _read_manifest(folder)
-    kind = manifest.get("kind")
-    if not isinstance(kind, str) or kind not in MODELS:
+    if not folder.is_dir():
+        raise DataError(f"There is no model folder {folder}; give the folder that `omnifeat rank train` wrote.")
+    file = member(folder, _MANIFEST, remedy=_REMEDY)
+    values = read_object(file, remedy=_REMEDY)
+    if values.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"File {folder / _MANIFEST} names the kind {kind!r}, which is none of {', '.join(MODELS)}; train the model "
+            f"Model {folder} is of format version {values.get('format_version')!r}, this program reads version "
+            f"{FORMAT_VERSION}; train the model again, or use the version of omnifeat that wrote it."
+        )
+    manifest = checked(_Manifest, values, where=file, remedy=_REMEDY)
+    if manifest.kind not in MODELS:
+        raise DataError(
+            f"File {file} names the kind {manifest.kind!r}, which is none of {', '.join(MODELS)}; train the model "
             "again."
         )
+    of_kind: Any = model_class(manifest.kind)
+    model: LightGBMModel = of_kind(**saved_settings(of_kind, manifest.settings, where=file, remedy=_REMEDY))
+    fitted = checked(_fitted_type(of_kind), manifest.fitted, where=f"{file}, fitted", remedy=_REMEDY)
+    for name in of_kind._fitted:
+        setattr(model, name, getattr(fitted, name))
+    features = FeatureManifest(
+        tuple(feature.name for feature in manifest.features),
+        tuple(feature.type for feature in manifest.features),
+        manifest.named,
+    )
+    texts = {name: _booster(folder, entry) for name, entry in manifest.boosters.items()}
+    _check_fits(model, features, texts, folder)
     try:
-        texts = {name: _booster(folder, entry) for name, entry in manifest["boosters"].items()}
-        features = FeatureManifest(
-            tuple(str(feature["name"]) for feature in manifest["features"]),
-            tuple(str(feature["type"]) for feature in manifest["features"]),
-            bool(manifest["named"]),
-        )
-        model = model_class(kind)(**manifest["settings"])
-        fitted = {name: manifest["fitted"][name] for name in model._fitted}
-        fingerprint = manifest["encoder_fingerprint"]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"File {folder / _MANIFEST} is not a model's manifest ({error}); train the model again."
-        ) from None
-    for name, value in fitted.items():
-        setattr(model, name, value)
-    model._use(texts, features, fingerprint)
+        model._use({name: text for name, (text, _) in texts.items()}, features, manifest.encoder_fingerprint)
+    except (lightgbm_library().basic.LightGBMError, ValueError) as error:
+        raise DataError(f"LightGBM cannot read the model in {folder} ({one_line(error)}); {_REMEDY}.") from None
     return model
 
 
-def _file(name: str) -> str:
-    return f"model-{name}.txt" if name else "model.txt"
+@lru_cache
+def _fitted_type(of_kind: "type[LightGBMModel]") -> type[BaseModel]:
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in of_kind._fitted.items()}
+    return create_model(f"FittedOf{of_kind.__name__}", **fields)
 
 
-def _booster(folder: Path, entry: dict[str, Any]) -> str:
-    """A booster's text; LightGBM may end the process over a damaged one: only what was saved reaches it."""
-    name = str(entry["file"])
-    if Path(name).name != name:  # a manifest must not lead out of its folder
-        raise DataError(f"File {folder / _MANIFEST} names {name!r}, which is no file of it; train the model again.")
-    text = _read(folder / name)
-    if _sha256(text) != entry["sha256"]:
-        raise DataError(f"File {folder / name} was changed after it was saved; train the model again.")
-    return text
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise DataError(f"There is no model folder {folder}; give the folder that `omnifeat rank train` wrote.")
+def _check_fits(
+    model: "LightGBMModel", features: FeatureManifest, boosters: dict[str, tuple[str, Booster]], folder: Path
+) -> None:
+    """Whether the boosters are those of the settings, of what `fit` found and of the features."""
+    if not features.names or len(set(features.names)) != len(features.names):
+        raise DataError(f"File {folder / _MANIFEST} names no features, or one twice; {_REMEDY}.")
     try:
-        manifest = json.loads(_read(folder / _MANIFEST))
-    except json.JSONDecodeError as error:
-        raise DataError(f"File {folder / _MANIFEST} is not JSON ({error}); train the model again.") from None
-    if not isinstance(manifest, dict):
-        raise DataError(f"File {folder / _MANIFEST} is not a model's manifest; train the model again.")
-    version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+        wanted = model._outputs()
+    except (SettingError, ValueError) as error:
+        raise DataError(f"File {folder / _MANIFEST} does not fit together ({one_line(error)}); {_REMEDY}.") from None
+    if wanted.keys() != boosters.keys():
+        names = ", ".join(_file(name) for name in wanted)
         raise DataError(
-            f"Model {folder} is of format version {version!r}, this program reads version {FORMAT_VERSION}; "
-            "train the model again, or use the version of omnifeat that wrote it."
+            f"Model {folder} must have the boosters {names or 'of its actions'}, and has others; {_REMEDY}."
         )
-    return manifest
+    width = model._booster_features(features)
+    for name, (_, booster) in boosters.items():
+        if (booster.features, booster.outputs) != (width, wanted[name]):
+            raise DataError(
+                f"File {folder / _file(name)} takes {booster.features} features for {booster.outputs} numbers a row, "
+                f"where {folder / _MANIFEST} has {width} for {wanted[name]}; {_REMEDY}."
+            )
 
 
-def _read(file: Path) -> str:
+def _file(name: str) -> str:
+    return f"model-{quote(name, safe='')}.txt" if name else "model.txt"  # an action may be of any letters
+
+
+def _booster(folder: Path, entry: "_BoosterFile") -> tuple[str, Booster]:
+    """A booster's text and what it holds; LightGBM may end the process over a damaged one."""
+    file = member(folder, entry.file, remedy=_REMEDY)
+    content = read_bytes(file, limit=_LARGEST_TEXT, remedy=_REMEDY)
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise DataError(f"File {file} was changed after it was saved; {_REMEDY}.")
     try:
-        return file.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise DataError(f"Model {file.parent} has no file {file.name}; train the model again.") from None
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise DataError(f"File {file} is not UTF-8 text; train the model again.") from None
+        raise DataError(f"File {file} is not UTF-8 text; {_REMEDY}.") from None
+    return text, check_model_text(text, file)
 
 
 def _sha256(text: str) -> str:

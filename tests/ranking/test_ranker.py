@@ -312,7 +312,7 @@ def test_damaged_folders_are_refused(fitted: LambdaRanker, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"model\.txt was changed after it was saved"):
         LambdaRanker.load(folder)
     (folder / "model.txt").unlink()
-    with pytest.raises(DataError, match=r"has no file model\.txt"):
+    with pytest.raises(DataError, match=r"has no file 'model\.txt'"):
         LambdaRanker.load(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
