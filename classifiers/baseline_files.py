@@ -3,19 +3,38 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from classifiers.fasttext_classifier import FastTextClassifier, _Head, fasttext_module
+from pydantic import BaseModel
+
+from classifiers.fasttext_classifier import LABEL, FastTextClassifier, _Head, fasttext_module
+from classifiers.fasttext_file import check_fasttext_file
 from classifiers.interest import InterestPath
 from classifiers.paths import PathBaseline
+from omnifeat.data.artefacts import checked, member, read_object, regular_file
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
-from omnifeat.errors import DataError
+from omnifeat.data.locations import one_line
+from omnifeat.data.saved_settings import saved_settings
+from omnifeat.errors import DataError, SettingError
 
-__all__ = ["FORMAT_VERSION", "load_fasttext", "read_folder", "save_fasttext", "write_folder"]
+__all__ = ["FORMAT_VERSION", "known_file", "load_fasttext", "read_folder", "save_fasttext", "write_folder"]
 
 FORMAT_VERSION = 1
 _TREE = "classifier.json"
+_REMEDY = "train the classifier again"
+_DEEPEST = 1000  # levels
+
+Baseline = TypeVar("Baseline", bound=PathBaseline)
+
+
+class _Written(BaseModel):
+    """A baseline's `classifier.json`."""
+
+    settings: dict[str, Any]
+    depth: int
+    labels: tuple[tuple[InterestPath, ...], ...]
+    files: dict[str, str]
 
 
 def save_fasttext(classifier: FastTextClassifier, path: str | Path) -> None:
@@ -48,17 +67,20 @@ def load_fasttext(path: str | Path) -> FastTextClassifier:
         A file is missing, is not what it must be, is of a later format, or was changed after it was saved.
     """
     folder = Path(path)
-    settings, labels, depth = read_folder(folder, "fasttext")
-    settings["char_ngrams"] = tuple(settings.get("char_ngrams", ()))
-    try:
-        classifier = FastTextClassifier(**settings)
-    except TypeError as error:
-        raise DataError(f"File {folder / _TREE} is not a FastText classifier's ({error}); train it again.") from None
-    heads = []
-    for place, classes in enumerate(labels):
-        file = folder / f"model_{place}.bin"
-        heads.append(_Head(fasttext_module().load_model(str(file)), classifier.loss) if len(classes) > 1 else None)
-    classifier.labels_, classifier.depth_, classifier.heads_ = labels, depth, heads
+    classifier, files = read_folder(folder, "fasttext", FastTextClassifier)
+    heads: list[_Head | None] = []
+    for place, classes in enumerate(classifier.labels_):
+        if len(classes) == 1:
+            heads.append(None)
+            continue
+        file = known_file(files, f"model_{place}.bin", folder)
+        check_fasttext_file(file, classes=len(classes), loss=classifier.loss, label=LABEL)
+        try:
+            model = fasttext_module().load_model(str(file))
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise DataError(f"FastText cannot read {file} ({one_line(error)}); {_REMEDY}.") from None
+        heads.append(_Head(model, classifier.loss))
+    classifier.heads_ = heads
     return classifier
 
 
@@ -76,35 +98,57 @@ def write_folder(folder: Path, kind: str, classifier: PathBaseline, files: list[
     (folder / _TREE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_folder(folder: Path, kind: str) -> tuple[dict[str, Any], tuple[tuple[InterestPath, ...], ...], int]:
-    """Settings, classes and depth of a saved baseline, once every file of it is checked; raises `DataError`."""
+def read_folder(folder: Path, kind: str, of_kind: type[Baseline]) -> tuple[Baseline, dict[str, Path]]:
+    """A saved baseline without its models, with settings, classes and depth, and its files by name, each checked.
+
+    Raises `DataError`.
+    """
     if not folder.is_dir():
         raise DataError(f"There is no classifier folder {folder}; give the folder that a classifier was saved to.")
-    file = folder / _TREE
-    try:
-        tree: Any = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"Classifier {folder} has no file {_TREE}; train it again.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"File {file} is not JSON ({error}); train the classifier again.") from None
-    if not isinstance(tree, dict) or tree.get("kind") != kind:
-        found = tree.get("kind") if isinstance(tree, dict) else None
-        raise DataError(f"Classifier {folder} is of kind {found!r}, not {kind!r}; give the folder of such a one.")
-    if tree.get("format_version") != FORMAT_VERSION:
+    file = member(folder, _TREE, remedy=_REMEDY)
+    values = read_object(file, remedy=_REMEDY)
+    if values.get("kind") != kind:
         raise DataError(
-            f"Classifier {folder} is of format version {tree.get('format_version')!r}, this program reads version "
+            f"Classifier {folder} is of kind {values.get('kind')!r}, not {kind!r}; give the folder of such a one."
+        )
+    if values.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"Classifier {folder} is of format version {values.get('format_version')!r}, this program reads version "
             f"{FORMAT_VERSION}; train it again, or use the version of omnifeat that wrote it."
         )
+    written = checked(_Written, values, where=file, remedy=_REMEDY)
+    classifier = of_kind(**saved_settings(of_kind, written.settings, where=file, remedy=_REMEDY))
+    _check_settings(classifier, folder)
+    cuts = [written.depth] if classifier.target == "paths" else list(range(1, written.depth + 1))
+    if not 0 < written.depth <= _DEEPEST or len(written.labels) != len(cuts):
+        raise DataError(
+            f"File {file} has {len(written.labels)} lists of classes for {written.depth} levels; {_REMEDY}."
+        )
+    for cut, classes in zip(cuts, written.labels, strict=True):
+        if list(classes) != sorted(set(classes)) or max(map(len, classes), default=0) != cut or () in classes:
+            raise DataError(f"The classes of {file} are no distinct paths of at most {cut} names, sorted; {_REMEDY}.")
+    files = {name: member(folder, name, remedy=_REMEDY) for name in written.files}
+    for name, path in files.items():
+        regular_file(path, remedy=_REMEDY)
+        if _sha256(path) != written.files[name]:
+            raise DataError(f"File {path} was changed after it was saved; {_REMEDY}.")
+    classifier.labels_, classifier.depth_ = written.labels, written.depth
+    return classifier, files
+
+
+def known_file(files: dict[str, Path], name: str, folder: Path) -> Path:
+    """A file of a saved baseline; raises `DataError` where its JSON does not name it, with the sum to check it by."""
+    if name not in files:
+        raise DataError(f"File {folder / _TREE} names no {name}; {_REMEDY}.")
+    return files[name]
+
+
+def _check_settings(classifier: PathBaseline, folder: Path) -> None:
+    """Raise `DataError` for a saved setting out of its range."""
     try:
-        for name, expected in tree["files"].items():
-            if not (folder / name).is_file():
-                raise DataError(f"Classifier {folder} has no file {name}; train it again.")
-            if _sha256(folder / name) != expected:
-                raise DataError(f"File {folder / name} was changed after it was saved; train the classifier again.")
-        labels = tuple(tuple(tuple(path) for path in classes) for classes in tree["labels"])
-        return dict(tree["settings"]), labels, int(tree["depth"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"File {file} is not a classifier's ({error}); train it again.") from None
+        classifier.check_settings()
+    except SettingError as error:
+        raise DataError(f"File {folder / _TREE} holds a setting that is none ({one_line(error)}); {_REMEDY}.") from None
 
 
 def _sha256(file: Path) -> str:

@@ -19,12 +19,12 @@ from classifiers.paths import PathBaseline
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
 from omnifeat.text import normalise
 
-__all__ = ["LOSSES", "DivergedError", "FastTextClassifier", "fasttext_lines"]
+__all__ = ["LABEL", "LOSSES", "DivergedError", "FastTextClassifier", "fasttext_lines"]
 
 FloatArray = npt.NDArray[np.float64]
 LOSSES = ("softmax", "hierarchical-softmax", "one-vs-all")
 _LIBRARY_LOSSES = dict(zip(LOSSES, ("softmax", "hs", "ova"), strict=True))
-_LABEL = "__label__"
+LABEL = "__label__"
 # What fastText takes for something else than a word: the white space it splits at besides a blank (null and vertical
 # tab among it), and the mark of a line's end, at which it stops reading.
 _SPLITTING = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
@@ -140,7 +140,7 @@ class FastTextClassifier(PathBaseline):
     def _fit_head(self, inputs: list[str], labels: list[tuple[int, ...]], classes: int) -> "_Head":
         # A label's number has a fixed width, so that sorting lines does not depend on how many classes there are.
         lines = sorted(
-            " ".join([*(f"{_LABEL}{label:09d}" for label in of_row), text])
+            " ".join([*(f"{LABEL}{label:09d}" for label in of_row), text])
             for text, of_row in zip(inputs, labels, strict=True)
         )
         order = np.random.default_rng(self.seed).permutation(len(lines))
@@ -161,7 +161,7 @@ class FastTextClassifier(PathBaseline):
                     bucket=int(self.buckets),
                     seed=int(self.seed),
                     thread=int(self.threads),
-                    label=_LABEL,
+                    label=LABEL,
                     verbose=0,
                 )
             except RuntimeError as error:
@@ -196,7 +196,7 @@ class _Head:
     def __init__(self, model: Any, loss: str) -> None:
         self.model = model
         self.loss = loss
-        self._column = np.array([int(label.removeprefix(_LABEL)) for label in model.get_labels()], dtype=np.int64)
+        self._column = np.array([int(label.removeprefix(LABEL)) for label in model.get_labels()], dtype=np.int64)
         self._weights_PH: FloatArray | None = None
 
     def probabilities(self, lines: Sequence[str]) -> FloatArray:
@@ -222,7 +222,7 @@ class _Head:
         for row, line in enumerate(lines):
             labels, shares = self.model.predict(line, k=-1)
             for label, share in zip(labels, shares, strict=True):
-                found_QP[row, int(label.removeprefix(_LABEL))] = min(float(share), 1.0)
+                found_QP[row, int(label.removeprefix(LABEL))] = min(float(share), 1.0)
         return found_QP
 
 
@@ -253,7 +253,7 @@ def fasttext_lines(X: Any) -> list[str]:
 
 
 def _plain_word(word: str) -> str:
-    while word.startswith(_LABEL):
+    while word.startswith(LABEL):
         word = word.removeprefix("__")
     return "< /s >" if word == "</s>" else word
 

@@ -1,15 +1,16 @@
 """Any saved classifier of queries, whatever it is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from classifiers.fasttext_classifier import FastTextClassifier
 from classifiers.interest import InterestClassifier
 from classifiers.logistic import EmbeddingLogisticClassifier, TfidfLogisticClassifier
+from omnifeat.data.artefacts import member, read_object
 
 __all__ = ["load_any", "takes_text"]
 
+_REMEDY = "train the classifier again"
 _KINDS = {
     "fasttext": FastTextClassifier,
     "tfidf-logistic": TfidfLogisticClassifier,
@@ -25,12 +26,12 @@ def load_any(path: str | Path) -> Any:
     DataError
         There is no such folder, or its classifier cannot be read.
     """
-    try:
-        tree = json.loads((Path(path) / "classifier.json").read_text(encoding="utf-8"))
-        kind = tree.get("kind") if isinstance(tree, dict) else None
-    except (OSError, ValueError):
-        kind = None  # `InterestClassifier.load` says what is wrong
-    return _KINDS.get(kind, InterestClassifier).load(path)  # type: ignore[arg-type, attr-defined]
+    folder = Path(path)
+    kind: object = None
+    if folder.is_dir():  # else `InterestClassifier.load` says what is wrong
+        kind = read_object(member(folder, "classifier.json", remedy=_REMEDY), remedy=_REMEDY).get("kind")
+    of_kind: Any = _KINDS.get(kind, InterestClassifier) if isinstance(kind, str) else InterestClassifier
+    return of_kind.load(path)
 
 
 def takes_text(classifier: Any) -> bool:

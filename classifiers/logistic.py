@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from classifiers.paths import PathBaseline
+from omnifeat.data.artefacts import checked, read_list
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.tensor_files import read_tensors, tensor_of
 from omnifeat.errors import DataError, SettingError
 from omnifeat.text import normalise
 
@@ -25,6 +26,7 @@ __all__ = ["EmbeddingLogisticClassifier", "TfidfLogisticClassifier"]
 
 FloatArray = npt.NDArray[np.float64]
 _NUMBERS, _WORDS = "classifier.safetensors", "vocabulary.json"
+_REMEDY = "train the classifier again"
 
 
 class _Linear(NamedTuple):
@@ -85,17 +87,27 @@ class _Logistic(PathBaseline):
                 names.append(_WORDS)
             write_folder(folder, kind, self, names)
 
-    def _read(self, folder: Path, labels: Any, depth: int) -> dict[str, FloatArray]:
-        """Take what `_save` wrote; the numbers that are not the models' are given back."""
-        tensors = load_tensors((folder / _NUMBERS).read_bytes())
-        self.labels_, self.depth_, self.heads_ = labels, depth, []
-        for place, classes in enumerate(labels):
-            known = f"model_{place}.weights" in tensors
-            if known != (len(classes) > 1):
-                raise DataError(f"File {folder / _NUMBERS} does not fit its classes; train the classifier again.")
-            head = _Linear(tensors[f"model_{place}.weights"], tensors[f"model_{place}.intercepts"]) if known else None
-            self.heads_.append(head)
-        return tensors
+    def _read(self, files: dict[str, Path], folder: Path) -> tuple[dict[str, npt.NDArray[Any]], Path]:
+        """The tensors that `_save` wrote, and their file."""
+        from classifiers.baseline_files import known_file
+
+        file = known_file(files, _NUMBERS, folder)
+        return read_tensors(file, remedy=_REMEDY), file
+
+    def _take_heads(self, tensors: dict[str, npt.NDArray[Any]], width: int, file: Path) -> None:
+        """Take the models over inputs of this width."""
+        self.heads_ = []
+        for place, classes in enumerate(self.labels_):
+            if len(classes) == 1:
+                self.heads_.append(None)
+                continue
+            names = f"model_{place}.weights", f"model_{place}.intercepts"
+            shapes = (len(classes), width), (len(classes),)
+            parts = (
+                tensor_of(tensors, name, np.float64, shape, where=file, remedy=_REMEDY)
+                for name, shape in zip(names, shapes, strict=True)
+            )
+            self.heads_.append(_Linear(*parts))
 
 
 class TfidfLogisticClassifier(_Logistic):
@@ -144,18 +156,21 @@ class TfidfLogisticClassifier(_Logistic):
     @classmethod
     def load(cls, path: str | Path) -> "TfidfLogisticClassifier":
         """Read a classifier written by `save`; raises `DataError` if a file is missing or was changed."""
-        from classifiers.baseline_files import read_folder
+        from classifiers.baseline_files import known_file, read_folder
 
         folder = Path(path)
-        settings, labels, depth = read_folder(folder, "tfidf-logistic")
-        settings["char_ngrams"] = tuple(settings.get("char_ngrams", ()))
-        classifier = cls(**settings)
-        tensors = classifier._read(folder, labels, depth)
-        terms = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
-        classifier._vectorizers = classifier._new_vectorizers()
-        for place, (vectorizer, own) in enumerate(zip(classifier._vectorizers, terms, strict=True)):
+        classifier, files = read_folder(folder, "tfidf-logistic", cls)
+        tensors, file = classifier._read(files, folder)
+        place = known_file(files, _WORDS, folder)
+        vectorizers = classifier._new_vectorizers()
+        terms = checked(list[list[str]], read_list(place, remedy=_REMEDY), where=place, remedy=_REMEDY)
+        if len(terms) != len(vectorizers) or any(not own or len(set(own)) != len(own) for own in terms):
+            raise DataError(f"File {place} must hold {len(vectorizers)} lists of distinct terms; {_REMEDY}.")
+        for number, (vectorizer, own) in enumerate(zip(vectorizers, terms, strict=True)):
             vectorizer.vocabulary = {term: column for column, term in enumerate(own)}
-            vectorizer.idf_ = tensors[f"idf_{place}"]
+            vectorizer.idf_ = tensor_of(tensors, f"idf_{number}", np.float64, (len(own),), where=file, remedy=_REMEDY)
+        classifier._vectorizers = vectorizers
+        classifier._take_heads(tensors, sum(map(len, terms)), file)
         return classifier
 
     def _check_settings(self) -> None:
@@ -220,10 +235,14 @@ class EmbeddingLogisticClassifier(_Logistic):
         from classifiers.baseline_files import read_folder
 
         folder = Path(path)
-        settings, labels, depth = read_folder(folder, "embedding-logistic")
-        classifier = cls(**settings)
-        tensors = classifier._read(folder, labels, depth)
-        classifier.mean_, classifier.scale_ = tensors["mean"], tensors["scale"]
+        classifier, files = read_folder(folder, "embedding-logistic", cls)
+        tensors, file = classifier._read(files, folder)
+        classifier.mean_ = tensor_of(tensors, "mean", np.float64, (None,), where=file, remedy=_REMEDY)
+        width = len(classifier.mean_)
+        classifier.scale_ = tensor_of(tensors, "scale", np.float64, (width,), where=file, remedy=_REMEDY)
+        if not (classifier.scale_ > 0).all():
+            raise DataError(f"The tensor 'scale' of {file} holds a number that is not above 0; {_REMEDY}.")
+        classifier._take_heads(tensors, width, file)
         return classifier
 
     def _inputs(self, X: Any, fitting: bool) -> FloatArray:

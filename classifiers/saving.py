@@ -2,22 +2,26 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
+from pydantic import BaseModel
 from safetensors.numpy import save as save_tensors
 
-from classifiers.heads import Head, Outputs
+from classifiers.heads import Head, HeadName, Outputs
 from classifiers.interest import InterestClassifier
 from classifiers.neighbours import KeptExamples
 from classifiers.taxonomy import Taxonomy
-from classifiers.tree import InterestTree, Memberships
+from classifiers.tree import InterestPath, InterestTree, Memberships
+from omnifeat.data.artefacts import checked, member, read_object
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
+from omnifeat.data.locations import one_line
+from omnifeat.data.saved_settings import saved_settings
+from omnifeat.data.tensor_files import read_tensors, tensor_of
 from omnifeat.errors import DataError
 
 __all__ = ["FORMAT_VERSION", "load_classifier", "save_classifier"]
@@ -25,6 +29,35 @@ __all__ = ["FORMAT_VERSION", "load_classifier", "save_classifier"]
 FORMAT_VERSION = 2
 _TENSORS, _TREE = "classifier.safetensors", "classifier.json"
 _OUTSIDE = ("encoder", "taxonomy", "threads")  # settings that are no part of the folder, or a part of their own
+
+
+_REMEDY = "train the classifier again"
+_DEEPEST = 1000  # levels; the names of a path stand once for each node below it
+
+Array = npt.NDArray[Any]
+
+
+class _Tree(BaseModel):
+    parents: dict[str, str | None]
+    names: dict[str, str]
+
+
+class _Written(BaseModel):
+    """A classifier's `classifier.json`."""
+
+    head: HeadName
+    several: bool
+    nodes: tuple[InterestPath, ...]
+    encoder_fingerprint: str | None
+    inverse_regularisation: float
+    tried: list[tuple[float, float]]
+    held_out: int
+    heads_tried: dict[str, float] = {}  # folders of before have none
+    unseen: list[str]
+    taxonomy: _Tree | None
+    example_queries: list[str] | None
+    tensors_sha256: str
+    settings: dict[str, Any]
 
 
 def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
@@ -88,58 +121,88 @@ def load_classifier(path: str | Path) -> InterestClassifier:
         raise DataError(
             f"There is no classifier folder {folder}; give the folder that `omnifeat classify train` wrote."
         )
-    try:
-        written: Any = json.loads((folder / _TREE).read_text(encoding="utf-8"))
-        if isinstance(written, dict) and "kind" in written:
-            raise DataError(
-                f"{folder} holds a classifier of kind {written['kind']!r}, where an InterestClassifier is needed; load "
-                "it with classifiers.loading.load_any, or measure it with `omnifeat classify evaluate`."
-            )
-        numbers = (folder / _TENSORS).read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"Classifier {folder} has no file {Path(str(error.filename)).name}; train it again.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"File {folder / _TREE} is not JSON ({error}); train the classifier again.") from None
-    version = written.get("format_version") if isinstance(written, dict) else None
-    if version != FORMAT_VERSION:
+    file = member(folder, _TREE, remedy=_REMEDY)
+    values = read_object(file, remedy=_REMEDY)
+    if "kind" in values:
         raise DataError(
-            f"Classifier {folder} is of format version {version!r}, this program reads version {FORMAT_VERSION}; "
-            "train it again, or use the version of omnifeat that wrote it."
+            f"{folder} holds a classifier of kind {values['kind']!r}, where an InterestClassifier is needed; load "
+            "it with classifiers.loading.load_any, or measure it with `omnifeat classify evaluate`."
         )
-    if hashlib.sha256(numbers).hexdigest() != written.get("tensors_sha256"):
-        raise DataError(f"File {folder / _TENSORS} was changed after it was saved; train the classifier again.")
-    try:
-        return _built(written, load_tensors(numbers))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
-        raise DataError(f"File {folder / _TREE} is not a classifier's ({error}); train it again.") from None
-
-
-def _built(written: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> InterestClassifier:
-    tree = InterestTree(tuple(tuple(node) for node in written["nodes"]), tensors["ends"].astype(np.bool_))
-    if len(tree.nodes) != len(tree.ends):
-        raise ValueError(f"{len(tree.ends)} interests are wanted, {len(tree.nodes)} are there")
-    head = Head(tree, written["head"], written["several"], tensors["mean"], tensors["weights"], tensors["intercepts"])
-    outputs = len(Outputs.of(tree, head.name, head.several).nodes)
-    if head.weights.shape != (outputs, len(head.mean)) or head.intercepts.shape != (outputs,):
-        raise ValueError(f"{outputs} scores are wanted, {len(head.weights)} are there")
-    kept = None
-    if "examples.vectors" in tensors:
-        queries = written["example_queries"]
-        kept = KeptExamples(
-            tensors["examples.vectors"],
-            tensors["examples.rows"],
-            Memberships(tensors["examples.starts"], tensors["examples.nodes"]),
-            None if queries is None else tuple(queries),
+    if values.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"Classifier {folder} is of format version {values.get('format_version')!r}, this program reads version "
+            f"{FORMAT_VERSION}; train it again, or use the version of omnifeat that wrote it."
         )
-    taxonomy = written["taxonomy"]
-    classifier = InterestClassifier(
-        **written["settings"], taxonomy=None if taxonomy is None else Taxonomy(taxonomy["parents"], taxonomy["names"])
-    )
-    classifier._set(head, kept, written["encoder_fingerprint"])
-    classifier.thresholds_ = tensors.get("thresholds")
-    classifier.inverse_regularisation_ = written["inverse_regularisation"]
-    classifier.tried_ = dict(written["tried"])
-    classifier.held_out_ = written["held_out"]
-    classifier.heads_tried_ = written.get("heads_tried", {})  # folders of before have none
-    classifier.unseen_ = tuple(written["unseen"])
+    written = checked(_Written, values, where=file, remedy=_REMEDY)
+    settings = saved_settings(InterestClassifier, written.settings, where=file, remedy=_REMEDY)
+    numbers = member(folder, _TENSORS, remedy=_REMEDY)
+    tensors = read_tensors(numbers, sha256=written.tensors_sha256, remedy=_REMEDY)
+    tree = _tree(written, tensors, numbers)
+    classifier = InterestClassifier(**settings, taxonomy=_taxonomy(written, file))
+    classifier._set(_head(written, tree, tensors, numbers), _examples(written, tree, tensors, numbers),
+                    written.encoder_fingerprint)  # fmt: skip
+    if "thresholds" in tensors:
+        thresholds = tensor_of(
+            tensors, "thresholds", np.float64, (len(tree.nodes),), where=numbers, finite=False, remedy=_REMEDY
+        )
+        if np.isnan(thresholds).any():
+            raise DataError(f"The tensor 'thresholds' of {numbers} holds NaN; {_REMEDY}.")
+        classifier.thresholds_ = thresholds
+    classifier.inverse_regularisation_ = written.inverse_regularisation
+    classifier.tried_ = dict(written.tried)
+    classifier.held_out_ = written.held_out
+    classifier.heads_tried_ = written.heads_tried
+    classifier.unseen_ = tuple(written.unseen)
     return classifier
+
+
+def _tree(written: _Written, tensors: Mapping[str, Array], numbers: Path) -> InterestTree:
+    """The tree, which must be the one that the marked ends make."""
+    nodes = written.nodes
+    ends = tensor_of(tensors, "ends", np.uint8, (len(nodes),), where=numbers, remedy=_REMEDY).astype(np.bool_)
+    if any(not 0 < len(node) <= _DEEPEST for node in nodes):
+        raise DataError(f"A classifier's paths have 1 to {_DEEPEST} names, and {numbers.parent} has others; {_REMEDY}.")
+    tree = InterestTree.of_paths(node for node, is_end in zip(nodes, ends, strict=True) if is_end)
+    if not nodes or tree.nodes != nodes or (tree.ends != ends).any():
+        raise DataError(f"The nodes of {numbers.with_name(_TREE)} are no tree that ends as {numbers} says; {_REMEDY}.")
+    return tree
+
+
+def _head(written: _Written, tree: InterestTree, tensors: Mapping[str, Array], numbers: Path) -> Head:
+    outputs = len(Outputs.of(tree, written.head, written.several).nodes)
+    mean = tensor_of(tensors, "mean", np.float32, (None,), where=numbers, remedy=_REMEDY)
+    weights = tensor_of(tensors, "weights", np.float32, (outputs, len(mean)), where=numbers, remedy=_REMEDY)
+    intercepts = tensor_of(tensors, "intercepts", np.float32, (outputs,), where=numbers, remedy=_REMEDY)
+    if not len(mean):
+        raise DataError(f"The tensor 'mean' of {numbers} is empty; {_REMEDY}.")
+    return Head(tree, written.head, written.several, mean, weights, intercepts)
+
+
+def _examples(
+    written: _Written, tree: InterestTree, tensors: Mapping[str, Array], numbers: Path
+) -> KeptExamples | None:
+    if "examples.vectors" not in tensors:
+        return None
+    width = len(tensors["mean"])
+    vectors = tensor_of(tensors, "examples.vectors", np.float32, (None, width), where=numbers, remedy=_REMEDY)
+    count = len(vectors)
+    rows = tensor_of(tensors, "examples.rows", np.int64, (count,), where=numbers, remedy=_REMEDY)
+    starts = tensor_of(tensors, "examples.starts", np.int64, (count + 1,), where=numbers, remedy=_REMEDY)
+    nodes = tensor_of(tensors, "examples.nodes", np.int64, (None,), where=numbers, remedy=_REMEDY)
+    queries = written.example_queries
+    if (
+        starts[0] != 0 or starts[-1] != len(nodes) or (np.diff(starts) < 1).any()
+        or (len(nodes) and not 0 <= nodes.min() <= nodes.max() < len(tree.nodes))
+        or (queries is not None and len(queries) != count)
+    ):  # fmt: skip
+        raise DataError(f"The examples of {numbers} do not fit its interests or their queries; {_REMEDY}.")
+    return KeptExamples(vectors, rows, Memberships(starts, nodes), None if queries is None else tuple(queries))
+
+
+def _taxonomy(written: _Written, file: Path) -> Taxonomy | None:
+    if written.taxonomy is None:
+        return None
+    try:
+        return Taxonomy.from_parents(written.taxonomy.parents, written.taxonomy.names)
+    except DataError as error:
+        raise DataError(f"The taxonomy of {file} is none ({one_line(error)}); {_REMEDY}.") from None

@@ -23,7 +23,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from omnifeat.errors import DataError, OmnifeatError
 
-__all__ = ["LibraryCall", "checked", "member", "read_bytes", "read_object", "refuse_lfs_pointer", "regular_file"]
+__all__ = [
+    "LibraryCall",
+    "checked",
+    "member",
+    "read_bytes",
+    "read_list",
+    "read_object",
+    "refuse_lfs_pointer",
+    "regular_file",
+]
 
 _REMEDY = "fetch or make it again"
 _JSON_BYTES = 64 * 2**20
@@ -164,6 +173,15 @@ def read_object(
         As in `read_bytes`; or it is not UTF-8 or no JSON, has a key twice, a number that is not finite, half a
         surrogate pair or very deep nesting, or is no object.
     """
+    return _read_json(dict, path, limit, error, remedy)
+
+
+def read_list(path: Path, *, limit: int = _JSON_BYTES, error: Error = DataError, remedy: str = _REMEDY) -> list[Any]:
+    """A file's JSON list; raises as `read_object`."""
+    return _read_json(list, path, limit, error, remedy)
+
+
+def _read_json(kind: type[T], path: Path, limit: int, error: Error, remedy: str) -> T:
     content = read_bytes(path, limit=limit, error=error, remedy=remedy)
     try:
         text = content.decode("utf-8")
@@ -174,8 +192,9 @@ def read_object(
     except (ValueError, RecursionError) as fault:
         reason = "it is nested too deeply" if isinstance(fault, RecursionError) else _reason(fault)
         raise error(f"'{path}' is not JSON as it should be ({reason}); {remedy}.") from fault
-    if not isinstance(value, dict):
-        raise error(f"'{path}' must hold a JSON object, and holds {_kind(value)}; {remedy}.")
+    if not isinstance(value, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise error(f"'{path}' must hold {wanted} in JSON, and holds {_kind(value)}; {remedy}.")
     return value
 
 
@@ -276,7 +295,14 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _kind(value: object) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), "null")
 
 
