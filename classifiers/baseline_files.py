@@ -11,7 +11,7 @@ from classifiers.fasttext_classifier import LABEL, FastTextClassifier, _Head, fa
 from classifiers.fasttext_file import check_fasttext_file
 from classifiers.interest import InterestPath
 from classifiers.paths import PathBaseline
-from omnifeat.data.artefacts import checked, member, read_object, regular_file
+from omnifeat.data.artefacts import LibraryCall, checked, member, read_object, regular_file
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
@@ -75,10 +75,8 @@ def load_fasttext(path: str | Path) -> FastTextClassifier:
             continue
         file = known_file(files, f"model_{place}.bin", folder)
         check_fasttext_file(file, classes=len(classes), loss=classifier.loss, label=LABEL)
-        try:
+        with LibraryCall(f"FastText cannot read {file}", remedy=_REMEDY):
             model = fasttext_module().load_model(str(file))
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise DataError(f"FastText cannot read {file} ({one_line(error)}); {_REMEDY}.") from None
         heads.append(_Head(model, classifier.loss))
     classifier.heads_ = heads
     return classifier

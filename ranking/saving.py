@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, create_model
 
-from omnifeat.data.artefacts import checked, member, read_bytes, read_object
+from omnifeat.data.artefacts import LibraryCall, checked, member, read_bytes, read_object
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
@@ -115,8 +115,6 @@ def load_model(path: str | Path) -> "LightGBMModel":
         A file is missing, is no manifest, is of another format, or a booster was changed after it was saved, or is
         none that LightGBM wrote.
     """
-    from ranking.base import lightgbm_library
-
     folder = Path(path)
     if not folder.is_dir():
         raise DataError(f"There is no model folder {folder}; give the folder that `omnifeat rank train` wrote.")
@@ -145,10 +143,8 @@ def load_model(path: str | Path) -> "LightGBMModel":
     )
     texts = {name: _booster(folder, entry) for name, entry in manifest.boosters.items()}
     _check_fits(model, features, texts, folder)
-    try:
+    with LibraryCall(f"LightGBM cannot read the model in {folder}", remedy=_REMEDY):
         model._use({name: text for name, (text, _) in texts.items()}, features, manifest.encoder_fingerprint)
-    except (lightgbm_library().basic.LightGBMError, ValueError) as error:
-        raise DataError(f"LightGBM cannot read the model in {folder} ({one_line(error)}); {_REMEDY}.") from None
     return model
 
 

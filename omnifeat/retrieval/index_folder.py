@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
-from omnifeat.data.files import replace_when_whole
+from omnifeat.data.array_files import read_array
+from omnifeat.data.artefacts import LibraryCall, checked, member, read_object, regular_file
+from omnifeat.data.files import read_table, replace_when_whole
 from omnifeat.errors import DataError
+from omnifeat.retrieval.graph_file import check_graph_file
 
 if TYPE_CHECKING:
     from omnifeat.retrieval.hnsw import HnswIndex
@@ -28,6 +33,21 @@ __all__ = ["FORMAT_VERSION", "load_index", "save_index"]
 
 FORMAT_VERSION = 1
 _MANIFEST, _ENTITIES, _GRAPH, _VECTORS = "manifest.json", "entities.parquet", "graph.faiss", "vectors.npy"
+
+_REMEDY = "build the index again"
+_ROUNDING = 1e-3  # of the length of a vector that was brought to one
+
+
+class _Manifest(BaseModel):
+    """An index's `manifest.json`."""
+
+    fingerprint: str | None
+    entities: int
+    dim: int
+    zero_vectors: int
+    exact: bool
+    settings: dict[str, Any]
+    sha256: dict[str, str]
 
 
 def save_index(index: "HnswIndex", path: str | Path) -> None:
@@ -69,50 +89,76 @@ def load_index(path: str | Path) -> "HnswIndex":
     folder = Path(path)
     if not folder.is_dir():
         raise DataError(f"There is no index folder {folder}; give the folder that `omnifeat index build` wrote.")
-    manifest = _manifest(folder)
-    try:
-        # A damaged graph may end the process: only what was saved reaches faiss.
-        for name, digest in manifest["sha256"].items():
-            if not (folder / name).is_file():
-                raise DataError(f"Index {folder} has no file {name}; build it again.")
-            if _sha256(folder / name) != digest:
-                raise DataError(f"File {folder / name} was changed after it was saved; build the index again.")
-        table = pq.read_table(folder / _ENTITIES)
-        types = table["entity_type"].combine_chunks()
-        if manifest["exact"]:
-            graph, vectors = None, np.load(folder / _VECTORS, allow_pickle=False)
-        else:
-            graph = faiss_library().read_index(str(folder / _GRAPH))
-            vectors = stored_vectors(graph)
-        if vectors.shape != (table.num_rows, manifest["dim"]) or table.num_rows != manifest["entities"]:
-            raise DataError(f"Index {folder} does not hold what its manifest says; build it again.")
-        return HnswIndex(
-            table["id"].combine_chunks(),
-            None if types.null_count == len(types) else types,
-            vectors,
-            graph,
-            fingerprint=manifest["fingerprint"],
-            zero_vectors=int(manifest["zero_vectors"]),
-            settings=HnswSettings(**manifest["settings"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"File {folder / _MANIFEST} is not an index's manifest ({error}); build it again.") from None
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"Index {folder} has no file {_MANIFEST}; build it again.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"File {folder / _MANIFEST} is not JSON ({error}); build the index again.") from None
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
+    place = member(folder, _MANIFEST, remedy=_REMEDY)
+    values = read_object(place, remedy=_REMEDY)
+    if values.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"Index {folder} is of format version {version!r}, this program reads version {FORMAT_VERSION}; build it "
-            "again, or use the version of omnifeat that wrote it."
+            f"Index {folder} is of format version {values.get('format_version')!r}, this program reads version "
+            f"{FORMAT_VERSION}; build it again, or use the version of omnifeat that wrote it."
         )
-    return dict(manifest)
+    manifest = checked(_Manifest, values, where=place, remedy=_REMEDY)
+    settings = checked(HnswSettings, manifest.settings, where=f"{place}, settings", remedy=_REMEDY)
+    numbers = _VECTORS if manifest.exact else _GRAPH
+    if manifest.sha256.keys() != {_ENTITIES, numbers}:
+        raise DataError(f"File {place} must name {_ENTITIES} and {numbers}, and names others; {_REMEDY}.")
+    for name, digest in manifest.sha256.items():
+        file = member(folder, name, remedy=_REMEDY)
+        regular_file(file, remedy=_REMEDY)
+        if _sha256(file) != digest:
+            raise DataError(f"File {file} was changed after it was saved; {_REMEDY}.")
+    ids, types = _entities(folder / _ENTITIES)
+    if len(ids) != manifest.entities or not len(ids):
+        raise DataError(f"Index {folder} has {len(ids)} entities and its manifest says {manifest.entities}; {_REMEDY}.")
+    graph, vectors = None, None
+    if manifest.exact:
+        vectors = read_array(folder / _VECTORS, remedy=_REMEDY)
+    else:
+        check_graph_file(folder / _GRAPH, entities=len(ids), dim=manifest.dim)
+        with LibraryCall(f"Faiss cannot read {folder / _GRAPH}", remedy=_REMEDY):
+            graph = faiss_library().read_index(str(folder / _GRAPH))
+        vectors = stored_vectors(graph)
+    _check_vectors(vectors, (len(ids), manifest.dim), folder / numbers)
+    return HnswIndex(
+        ids,
+        types,
+        vectors,
+        graph,
+        fingerprint=manifest.fingerprint,
+        zero_vectors=manifest.zero_vectors,
+        settings=settings,
+    )
+
+
+def _entities(file: Path) -> tuple[pa.LargeStringArray, pa.LargeStringArray | None]:
+    """Ids, and their types where any is known."""
+    table = read_table(str(file))
+    columns = []
+    for name in ("id", "entity_type"):
+        if name not in table.column_names or not _is_text(table.schema.field(name).type):
+            raise DataError(f"File {file} has no column '{name}' of text; {_REMEDY}.")
+        columns.append(pc.cast(table[name], pa.large_string()).combine_chunks())
+    ids, types = columns
+    if ids.null_count:
+        raise DataError(f"The id in row {pc.index(ids.is_null(), True).as_py() + 1} of {file} is null; {_REMEDY}.")
+    return ids, None if types.null_count == len(types) else types
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
+def _check_vectors(vectors: Any, shape: tuple[int, int], file: Path) -> None:
+    """Whether vectors are float32 of this shape and of length one, which the bound of exact search rests on."""
+    from omnifeat.retrieval.nearest import lengths_of
+
+    if vectors.dtype != np.float32 or vectors.shape != shape or shape[1] < 1:
+        raise DataError(
+            f"File {file} holds {vectors.dtype} of shape {list(vectors.shape)}, not float32 of {list(shape)}; "
+            f"{_REMEDY}."
+        )
+    wrong = ~(np.abs(lengths_of(vectors) - 1) < _ROUNDING)
+    if wrong.any():
+        raise DataError(f"The vector in row {int(wrong.argmax()) + 1} of {file} is not of length one; {_REMEDY}.")
 
 
 def _sha256(path: Path) -> str:
