@@ -133,8 +133,8 @@ def featurize(
 
     Returns
     -------
-    The same type of table with float32 columns `cosine`, ... and text `trained_on` and `unscored`; rows in their order, a
-    pandas index kept.
+    The same type of table with float32 columns `cosine`, ... and text `trained_on` and `unscored`; rows in their order,
+    a pandas index kept.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -216,7 +216,7 @@ def _lines(path: PathLike) -> Iterator[tuple[int, str]]:
     some = False
     number = 0
     try:
-        with locate(path).open_stream(str(path).lower().endswith(".gz")) as stream:
+        with locate(path).open_stream("gzip" if str(path).lower().endswith(".gz") else None) as stream:
             # line ends are \n and \r\n alone: an id may hold what Unicode calls a line end
             for number, raw in enumerate(io.BufferedReader(_Readable(stream)), start=1):
                 text = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).decode("utf-8")
@@ -274,7 +274,9 @@ def _write(path: PathLike, lines: Iterator[str]) -> None:
             with ExitStack() as stack:
                 sink: Any = stack.enter_context(partial.open("wb"))
                 if str(path).lower().endswith(".gz"):
-                    sink = stack.enter_context(gzip.GzipFile(filename="", fileobj=sink, mode="wb", mtime=0))
+                    sink = stack.enter_context(
+                        cast("Any", gzip.GzipFile(filename="", fileobj=sink, mode="wb", mtime=0))
+                    )
                 for line in lines:
                     sink.write(line.encode())
         except OSError as error:
