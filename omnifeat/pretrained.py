@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from omnifeat.data.locations import one_line
-from omnifeat.errors import EncoderError, SettingError
+from omnifeat.errors import SettingError
 from omnifeat.models.backbone import pool_tokens, without_provenance
 from omnifeat.models.encoder_folder import fingerprint_of
 from omnifeat.models.query_tokenizer import query_list
+from omnifeat.transformers_checks import check_text_model
+from omnifeat.transformers_files import TransformersFolder, text_model_class
 
 __all__ = ["POOLINGS", "PretrainedEncoder", "load_transformer"]
 
@@ -119,17 +120,16 @@ class PretrainedEncoder:
 
 def load_transformer(name_or_folder: str | Path) -> tuple[Any, Any]:
     """Model (float32) and tokenizer, by folder or hub name; raises `EncoderError` if they cannot be loaded."""
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(name_or_folder))
-        return AutoModel.from_pretrained(str(name_or_folder), dtype=torch.float32), tokenizer
-    except (OSError, ValueError, KeyError) as error:
-        first = one_line(str(error).strip().partition("\n")[0] or error)
-        raise EncoderError(
-            f"cannot load a pretrained encoder from '{name_or_folder}' ({first}); give a folder with config.json, "
-            "weights and tokenizer, or the name of a model on the hub"
-        ) from error
+    folder = TransformersFolder.open(
+        name_or_folder,
+        what="pretrained encoder",
+        failed="No pretrained encoder can be loaded from",
+        remedy="give a folder with config.json, weights and tokenizer, or the name of a model on the hub",
+    )
+    tokenizer = folder.tokenizer()
+    model = folder.model(text_model_class(folder.values["model_type"]))
+    check_text_model(model, folder.failed)
+    return model, tokenizer
 
 
 def _tokenizer_bytes(tokenizer: Any) -> bytes:

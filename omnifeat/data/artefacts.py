@@ -97,10 +97,11 @@ def _fault_of_name(name: object) -> str | None:
 
 def _blobs_beside(root: str) -> list[str]:
     """Where the hub's cache keeps what a snapshot's links lead to; nothing for any other folder."""
-    snapshots, repository = Path(root).parent, Path(root).parent.parent
-    if snapshots.name != "snapshots" or not _CACHED_REPOSITORY.fullmatch(repository.name):
-        return []
-    return [os.path.join(repository, "blobs")]
+    for place in (Path(root), *Path(root).parents):  # a snapshot, or a folder in it
+        repository = place.parent.parent
+        if place.parent.name == "snapshots" and _CACHED_REPOSITORY.fullmatch(repository.name):
+            return [os.path.join(repository, "blobs")]
+    return []
 
 
 def regular_file(path: Path, *, error: Error = DataError, remedy: str = _REMEDY) -> int:

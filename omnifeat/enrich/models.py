@@ -5,14 +5,14 @@ Each loader gives a function from a list of RGB pictures of PIL to as many value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from omnifeat.errors import SettingError
+from omnifeat.transformers_files import TransformersFolder
 
 __all__ = ["CAPTION_MODEL", "device_of", "load_captioner", "load_vision", "model_identity"]
 
@@ -43,25 +43,14 @@ def model_identity(name: str) -> str:
     return f"{name} " + ",".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
 
 
-@contextmanager
-def _loading(what: str, name: str) -> Iterator[None]:
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
-        lines = str(error).strip().splitlines()
-        reason = lines[0].rstrip(".:") if lines else type(error).__name__
-        raise SettingError(
-            f"No {what} can be loaded from '{name}' ({reason}): give the folder or the hub name of one"
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
+def _open(what: str, name: str) -> TransformersFolder:
+    return TransformersFolder.open(
+        name,
+        what=what,
+        failed=f"No {what} can be loaded from",
+        remedy="give the folder or the hub name of one",
+        error=SettingError,
+    )
 
 
 def load_captioner(
@@ -85,9 +74,9 @@ def load_captioner(
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     place = device_of(device)
-    with _loading("captioning model", name):
-        processor = AutoProcessor.from_pretrained(name)
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32).to(place).eval()
+    folder = _open("captioning model", name)
+    processor = folder.processor(AutoProcessor)
+    model = folder.model(AutoModelForImageTextToText).to(place)
     _check_length(processor, model, name, prompt, max_tokens)
 
     def caption(pictures: Sequence[Any]) -> list[str | None]:
@@ -128,10 +117,10 @@ def load_vision(name: str, *, device: str = "auto", pooling: Pooling = "cls") ->
     from transformers import AutoImageProcessor, AutoModel
 
     place = device_of(device)
-    with _loading("vision model", name):
-        processor = AutoImageProcessor.from_pretrained(name)
-        model = AutoModel.from_pretrained(name, dtype=torch.float32)
-        model = getattr(model, "vision_model", model).to(place).eval()
+    folder = _open("vision model", name)
+    processor = folder.processor(AutoImageProcessor)
+    model = folder.model(AutoModel)
+    model = getattr(model, "vision_model", model).to(place)
 
     def encode(pictures: Sequence[Any]) -> list[Any]:
         inputs = processor(images=list(pictures), return_tensors="pt").to(place)

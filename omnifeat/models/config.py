@@ -5,6 +5,7 @@ numbers, GPU). `fitted_to(config, schemas)` fills in what only the data knows: w
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -206,6 +207,7 @@ class EntityConfig(_Settings):
         ):
             value = getattr(self, name)
             _check(_is_int(value, least), f"entity.{name}", f"an integer of {least} or more", value)
+        _check(self.hash_seed < 2**63, "entity.hash_seed", "an integer below 2^63", self.hash_seed)
         widths_fit = isinstance(self.hidden, tuple) and all(_is_int(width, 1) for width in self.hidden)
         _check(widths_fit, "entity.hidden", "a list of widths of 1 or more", self.hidden)
         for name in ("max_engaged_queries", "max_board_titles"):
@@ -262,17 +264,20 @@ class EncoderConfig(_Settings):
         _check(isinstance(self.entity, EntityConfig), "entity", "settings of the entity encoder", self.entity)
         names_fit = isinstance(self.compatibility, tuple) and all(isinstance(n, str) for n in self.compatibility)
         _check(names_fit, "compatibility", "a list of column names", self.compatibility)
+        for mapping in ("compatibility_widths", "matryoshka"):
+            value = getattr(self, mapping)
+            _check(isinstance(value, Mapping), mapping, "a mapping of names to numbers", value)
         for name, width in self.compatibility_widths.items():
             _check(name in self.compatibility, "compatibility_widths", "given for columns in compatibility", name)
             _check(_is_int(width, 1), f"compatibility_widths.{name}", "an integer of 1 or more", width)
         for prefix, weight in self.matryoshka.items():
             in_range = _is_int(prefix, 1) and prefix <= self.dim
             _check(in_range, "matryoshka", f"given for prefix widths from 1 to dim ({self.dim})", prefix)
-            positive = isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+            positive = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf
             _check(positive, f"matryoshka.{prefix}", "a weight above 0", weight)
         start = self.temperature_start
         is_number = isinstance(start, int | float) and not isinstance(start, bool)
-        _check(is_number and start >= 0.01, "temperature_start", "a number of 0.01 or more", start)
+        _check(is_number and 0.01 <= start < math.inf, "temperature_start", "a number of 0.01 or more", start)
 
     @classmethod
     def _from_json(cls, key: str, value: Any) -> Any:

@@ -22,17 +22,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from omnifeat import __version__
+from omnifeat.data.artefacts import LibraryCall, member, read_bytes, read_object, regular_file
 from omnifeat.errors import EncoderError, SettingError
 from omnifeat.models.config import EncoderConfig
+from omnifeat.models.encoder_checks import (
+    ENCODER_REMEDY,
+    check_file,
+    check_fit,
+    check_names,
+    check_sizes,
+    encoder_config,
+)
 from omnifeat.models.model_card import model_card
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer, query_encoder_from_settings
 from omnifeat.models.training_record import RECORD_FILE, TrainingRecord
 from omnifeat.text import NgramTokenizer
+from omnifeat.transformers_checks import (
+    Tensors,
+    bounded_by,
+    check_finite,
+    check_text_model,
+    check_vocabulary,
+    embedding_rows,
+    tensors_of,
+)
 
 __all__ = ["EncoderParts", "fingerprint_of", "parts_of_model", "read_encoder", "write_encoder"]
 
@@ -42,6 +59,8 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 TOKENIZER_FOLDER = "query_tokenizer"
 NGRAMS_FOLDER = "ngrams"
+_LARGEST_FILE = 2**30
+_LARGEST_CONFIG = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +164,9 @@ def parts_of_model(
         "query_backbone": model.query.backbone_settings(),
         "ngram_ids": ngrams.size,
     }
-    copy = _empty_model(settings)
-    copy.load_state_dict(model.state_dict())
+    weights = model.state_dict()
+    copy = _empty_model(settings, {name: ("F32", tuple(value.shape)) for name, value in weights.items()})
+    copy.load_state_dict(weights)
     parts = EncoderParts(
         model=copy,
         query_tokenizer=loaded_tokenizer,
@@ -203,32 +223,45 @@ def read_encoder(folder: Path) -> EncoderParts:
     Raises
     ------
     EncoderError
-        It is no encoder folder, it was written by a newer omnifeat, or a file of it is missing or was changed after
-        it was saved; the message names the file.
+        It is no encoder folder, it was written by a newer omnifeat, or a file of it is missing, was changed after it
+        was saved, or holds what no encoder has; the message names the file.
     """
     config = _read_config(folder)
+    check_names(folder, config["files"])
     settings: dict[str, Any] = config["settings"]
     files: dict[str, bytes] = {}
     for relative, expected in config["files"].items():
         path = folder / relative
-        if not path.is_file():
+        if not path.exists():
             raise EncoderError(f"The encoder '{folder}' lacks the file '{relative}'; fetch the encoder again.")
-        if relative in (WEIGHTS_FILE, RECORD_FILE):  # large, and read by themselves
+        if relative == WEIGHTS_FILE:
+            tensors = _tensors(path, folder)
             found = _file_hash(path)
+        elif relative == RECORD_FILE:  # large, and read by itself
+            found = _file_hash(regular_file(path, error=EncoderError, remedy=ENCODER_REMEDY))
         else:
-            files[relative] = path.read_bytes()
+            files[relative] = read_bytes(path, limit=_LARGEST_FILE, error=EncoderError, remedy=ENCODER_REMEDY)
             found = hashlib.sha256(files[relative]).hexdigest()
         if found != expected:
             raise _changed(folder, relative)
-    encoder_config = EncoderConfig.from_dict(settings["encoder"])
-    model = _empty_model(settings)
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, RuntimeError, OSError) as error:
+    weights = folder / WEIGHTS_FILE
+    encoder = encoder_config(settings, folder / CONFIG_FILE)
+    check_sizes(settings, encoder, tensors, weights)
+    query_tokenizer, ngrams = _load_tokenizers(folder, encoder)
+    failed = f"The encoder '{folder}' cannot be built"
+    with bounded_by(tensors, failed, remedy=ENCODER_REMEDY), torch.device("meta"):
+        check_fit(_empty_model(settings, tensors), tensors, weights)
+    model = _empty_model(settings, tensors)
+    with LibraryCall(f"The weights '{weights}' cannot be read", error=EncoderError, remedy=ENCODER_REMEDY):
+        model.load_state_dict(load_file(weights))
+    check_finite(model, f"The weights '{weights}' cannot be used")
+    check_text_model(model.query.backbone, failed)
+    check_vocabulary(query_tokenizer.tokenizer, embedding_rows(model.query.backbone), str(folder))
+    if ngrams.size != settings["ngram_ids"]:
         raise EncoderError(
-            f"The weights '{WEIGHTS_FILE}' of the encoder '{folder}' do not fit its settings; fetch the encoder again."
-        ) from error
-    query_tokenizer, ngrams = _load_tokenizers(folder, encoder_config)
+            f"The n-gram vocabularies of the encoder '{folder}' have {ngrams.size} ids, and its '{CONFIG_FILE}' says "
+            f"{settings['ngram_ids']}; fetch the encoder again."
+        )
     fingerprint = fingerprint_of(model.state_dict(), settings, files)
     if fingerprint != config["fingerprint"]:
         raise EncoderError(
@@ -250,16 +283,14 @@ def read_encoder(folder: Path) -> EncoderParts:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    if not path.exists():
         raise EncoderError(
             f"'{folder}' is no encoder folder: it has no file '{CONFIG_FILE}'; "
             "give the folder that `omnifeat train` wrote."
         )
-    try:
-        config = json.loads(path.read_bytes().decode("utf-8"))
-    except ValueError as error:
-        raise _changed(folder, CONFIG_FILE) from error
-    if not isinstance(config, dict) or "format_version" not in config or "checksum" not in config:
+    member(folder, CONFIG_FILE, error=EncoderError, remedy=ENCODER_REMEDY)
+    config = read_object(path, limit=_LARGEST_CONFIG, error=EncoderError, remedy="fetch or train the encoder again")
+    if "format_version" not in config or "checksum" not in config:
         raise EncoderError(
             f"'{folder}' is no encoder folder: its '{CONFIG_FILE}' is not one that omnifeat wrote, or was changed; "
             "give the folder that `omnifeat train` wrote."
@@ -268,10 +299,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if checksum != hashlib.sha256(_canonical(config)).hexdigest():
         raise _changed(folder, CONFIG_FILE)
     if config["format_version"] != FORMAT_VERSION:
+        version, writer = str(config["format_version"])[:20], str(config.get("omnifeat_version"))[:40]
         raise EncoderError(
-            f"The encoder '{folder}' has format version {config['format_version']}, and this omnifeat ({__version__}) "
-            f"reads version {FORMAT_VERSION}; install the omnifeat that wrote it ({config.get('omnifeat_version')})."
+            f"The encoder '{folder}' has format version {version}, and this omnifeat ({__version__}) reads version "
+            f"{FORMAT_VERSION}; install the omnifeat that wrote it ({writer})."
         )
+    check_file(config, path)
     return config
 
 
@@ -282,11 +315,17 @@ def _changed(folder: Path, relative: str) -> EncoderError:
     )
 
 
-def _empty_model(settings: Mapping[str, Any]) -> OmniModel:
+def _tensors(path: Path, folder: Path) -> Tensors:
+    """What the weights hold by their header; a damaged header is a changed file as any other."""
+    regular_file(path, error=EncoderError, remedy=ENCODER_REMEDY)
+    return tensors_of(path, remedy=f"fetch or train the encoder '{folder}' again")
+
+
+def _empty_model(settings: Mapping[str, Any], tensors: Tensors) -> OmniModel:
     """A model of these settings whose weights mean nothing yet, in evaluation mode; random state is left alone."""
     config = EncoderConfig.from_dict(settings["encoder"])
     with torch.random.fork_rng(devices=[]):
-        query = query_encoder_from_settings(config.query, config.dim, settings["query_backbone"])
+        query = query_encoder_from_settings(config.query, config.dim, settings["query_backbone"], tensors)
         model = OmniModel(config, query, int(settings["ngram_ids"]))
     return model.eval().requires_grad_(False)
 

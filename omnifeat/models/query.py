@@ -3,21 +3,22 @@
 Shape legend: B queries, L word pieces, H hidden width of the transformer, D embedding width.
 """
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, DistilBertConfig
-from transformers.utils import logging
+from transformers import AutoModel, DistilBertConfig
 
+from omnifeat.data.artefacts import LibraryCall
 from omnifeat.errors import EncoderError, SettingError
 from omnifeat.models.backbone import pool_tokens, without_provenance
 from omnifeat.models.compatibility import semi_orthogonal
 from omnifeat.models.config import QueryConfig
 from omnifeat.models.query_tokenizer import QueryTokenizer, normalise_query
 from omnifeat.models.wordpiece import train_wordpiece
+from omnifeat.transformers_checks import Tensors, check_text_model, config_of
+from omnifeat.transformers_files import TransformersFolder, text_model_class
 
 __all__ = [
     "QueryEncoder",
@@ -178,63 +179,42 @@ def build_query_encoder(config: QueryConfig, dim: int, tokenizer: QueryTokenizer
     return QueryEncoder(AutoModel.from_config(settings), config, dim)
 
 
-def query_encoder_from_settings(config: QueryConfig, dim: int, backbone_settings: Mapping[str, Any]) -> QueryEncoder:
+def query_encoder_from_settings(
+    config: QueryConfig, dim: int, backbone_settings: Mapping[str, Any], tensors: Tensors
+) -> QueryEncoder:
     """A query encoder whose backbone is built from its stored settings; its weights are still to be loaded.
+
+    `tensors` are those that the weights to load hold, and bound what the settings may ask for.
 
     Raises
     ------
     EncoderError
         The settings are not those of an encoder that the installed `transformers` knows.
     """
-    settings = dict(backbone_settings)
-    model_type = settings.pop("model_type", None)
+    failed = f"The installed transformers cannot build a query encoder of type {backbone_settings.get('model_type')!r}"
+    remedy = "install the version that the encoder was trained with, or fetch the encoder again"
+    settings = config_of(backbone_settings, tensors, failed, remedy=remedy)
+    with LibraryCall(failed, error=EncoderError, remedy=remedy):
+        auto = text_model_class(settings.model_type)
+        backbone = auto.from_config(settings, dtype=torch.float32, trust_remote_code=False)
     try:
-        backbone = AutoModel.from_config(AutoConfig.for_model(model_type, **settings), dtype=torch.float32)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EncoderError(
-            f"The installed transformers cannot build a query encoder of type {model_type!r} ({error}); install the "
-            "version that the encoder was trained with."
-        ) from error
-    return QueryEncoder(backbone, config, dim)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar, and without its report on the pooler, which is not used here."""
-    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if progress_bar:
-            logging.enable_progress_bar()
+        return QueryEncoder(backbone, config, dim)
+    except SettingError as error:  # no setting of the user's: one of the file
+        raise EncoderError(f"The query encoder cannot be built from its stored settings: {error}") from error
 
 
 def _pretrained_backbone(config: QueryConfig) -> nn.Module:
-    try:
-        settings = AutoConfig.from_pretrained(config.model)
-        if config.dropout is not None:
-            for name in _DROPOUT_SETTINGS:
-                if hasattr(settings, name):
-                    setattr(settings, name, config.dropout)
-        # float32 whatever the file holds: half-precision weights don't train, and don't run everywhere
-        with _quiet():
-            backbone, report = AutoModel.from_pretrained(
-                config.model, config=settings, dtype=torch.float32, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise EncoderError(
-            f"No query encoder can be loaded from '{config.model}' ({reason}); give the folder or the hub name of a "
-            "Hugging Face encoder, or 'scratch' to train one from nothing."
-        ) from error
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise EncoderError(
-            f"The query encoder '{config.model}' lacks {len(missing)} of its weights, '{missing[0]}' first; give a "
-            "folder whose weight file is complete."
-        )
-    result: nn.Module = backbone
-    return result
+    folder = TransformersFolder.open(
+        config.model,
+        what="query encoder",
+        failed="No query encoder can be loaded from",
+        remedy="give the folder or the hub name of a Hugging Face encoder, or 'scratch' to train one from nothing",
+    )
+    settings = folder.config()
+    if config.dropout is not None:
+        for name in _DROPOUT_SETTINGS:
+            if hasattr(settings, name):
+                setattr(settings, name, config.dropout)
+    backbone: nn.Module = folder.model(text_model_class(settings.model_type), settings)
+    check_text_model(backbone, folder.failed)
+    return backbone

@@ -12,10 +12,10 @@ from typing import Any, Self
 import pyarrow as pa
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
-from omnifeat.errors import DataError, EncoderError
+from omnifeat.errors import DataError
 from omnifeat.models.config import QueryConfig
+from omnifeat.transformers_files import TransformersFolder, load_tokenizer
 
 __all__ = ["QueryTokenizer", "normalise_query", "pad_batch", "query_list"]
 
@@ -92,9 +92,15 @@ class QueryTokenizer:
         Raises
         ------
         EncoderError
-            It cannot be loaded.
+            It cannot be loaded, or its vocabulary hardly fits the model.
         """
-        return cls.load(config.model, config)
+        folder = TransformersFolder.open(
+            config.model,
+            what="query encoder",
+            failed="No tokenizer can be loaded from",
+            remedy="give a folder or a hub name that holds a Hugging Face encoder with its tokenizer files",
+        )
+        return cls(folder.tokenizer(), max_length=config.max_length, prefix=config.prefix)
 
     @classmethod
     def load(cls, folder: str | Path, config: QueryConfig) -> Self:
@@ -103,21 +109,9 @@ class QueryTokenizer:
         Raises
         ------
         EncoderError
-            The files are missing or cannot be read.
+            The files are missing or cannot be read, or have no padding token or no vocabulary.
         """
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise EncoderError(
-                f"No tokenizer can be loaded from '{folder}' ({_first_line(error)}); give a folder or a hub name that "
-                "holds Hugging Face tokenizer files."
-            ) from error
-        if len(tokenizer) == 0 or tokenizer.pad_token_id is None:
-            raise EncoderError(
-                f"The tokenizer of '{folder}' has no padding token or no vocabulary; give an encoder with its own "
-                "tokenizer files (tokenizer.json)."
-            )
-        return cls(tokenizer, max_length=config.max_length, prefix=config.prefix)
+        return cls(load_tokenizer(folder), max_length=config.max_length, prefix=config.prefix)
 
     @property
     def vocabulary(self) -> int:
@@ -153,8 +147,3 @@ class QueryTokenizer:
         """Write the files as Hugging Face lays them out; the folder is made if missing."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(str(folder))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

@@ -106,6 +106,7 @@ def test_links_of_a_snapshot_lead_to_the_blobs_of_its_own_repository(tmp_path: P
     (snapshot / "theirs").symlink_to("../../../models--owner--other/blobs/abc")
     for name in ("config.json", "sub/config.json"):
         assert read_bytes(member(snapshot, name), limit=1) == b"x"
+    assert read_bytes(member(snapshot / "sub", "config.json"), limit=1) == b"x"
     with pytest.raises(DataError, match="link that leads out"):
         member(snapshot, "theirs")
 

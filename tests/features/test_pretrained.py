@@ -42,7 +42,7 @@ def test_padding_order_and_batches_change_nothing(transformer: Path) -> None:
 def test_bad_input(transformer: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no pooling 'max'; choose one of mean, cls"):
         PretrainedEncoder.load(str(transformer), pooling="max")
-    with pytest.raises(EncoderError, match="cannot load a pretrained encoder from") as caught:
+    with pytest.raises(EncoderError, match="No pretrained encoder can be loaded from") as caught:
         PretrainedEncoder.load(str(tmp_path))
     assert "\n" not in str(caught.value)
 

@@ -188,7 +188,7 @@ def test_an_encoder_is_built_again_from_its_settings(source: str, bert_folder: P
         encoder = build_query_encoder(SMALL, 8, tokenizer)
     stored = json.loads(json.dumps(encoder.backbone_settings()))
     assert str(bert_folder) not in json.dumps(stored)
-    rebuilt = query_encoder_from_settings(config, 8, stored)
+    rebuilt = query_encoder_from_settings(config, 8, stored, {})
     rebuilt.load_state_dict(encoder.state_dict())
     assert torch.equal(encode(rebuilt, tokenizer, ["red hat"]), encode(encoder, tokenizer, ["red hat"]))
 
@@ -211,4 +211,4 @@ def test_settings_that_do_not_fit_the_encoder_are_named(bert_folder: Path) -> No
     with pytest.raises(SettingError, match=r"'query.max_length' setting must be at most 32"):
         pretrained(bert_folder, max_length=64)
     with pytest.raises(EncoderError, match="of type 'no-such-type'"):
-        query_encoder_from_settings(SMALL, 8, {"model_type": "no-such-type"})
+        query_encoder_from_settings(SMALL, 8, {"model_type": "no-such-type"}, {})
