@@ -1,7 +1,8 @@
 """Read JSONL (one object a line) in blocks, with bounded memory.
 
 Columns that the schema knows by name have the schema's types: an id written as a number becomes text. Other columns
-have the type that holds all of the file's values; text that looks like a time stays text.
+have the type that holds all of the file's values; text that looks like a time stays text. NaN, which is no JSON, is
+null; a number in a column of text is never the word for NaN or infinity. See `json_lines` for what is refused.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,14 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width, plain_type, type_name
-from omnifeat.data.locations import FileFormat, Location, one_line
-from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, known_type
+from omnifeat.data.json_lines import blocks, count_lines, parse_line
+from omnifeat.data.locations import FileFormat, Location
+from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_key, known_type
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
 __all__ = ["JsonlReader"]
 
-BLOCK_BYTES = 4 << 20
 _FLOATS = pa.list_(pa.float32())
 
 
@@ -49,7 +51,7 @@ class JsonlReader:
 
     def count_rows(self) -> int:
         """Lines that are not blank."""
-        return sum(sum(1 for line in block.splitlines() if line.strip()) for block, _, _ in self._blocks())
+        return sum(count_lines(block) for block, _, _ in self._blocks())
 
     def schema(self, columns: Sequence[str]) -> pa.Schema:
         """The types in which the columns are read."""
@@ -69,7 +71,7 @@ class JsonlReader:
                 if target.equals(TIMESTAMP):
                     arrays.append(parse_times(column, _time_error(where, first_row)))
                 else:
-                    arrays.append(conform_array(column, target, where, first_row))
+                    arrays.append(conform_array(_without_nan(column), target, where, first_row))
             yield pa.record_batch(arrays, names=list(columns))
 
     def _infer(self) -> pa.Schema:
@@ -81,6 +83,8 @@ class JsonlReader:
         for block, first_line, _ in self._blocks():
             known = pa.schema([(n, self._read_type(n, t)) for n, t in types.items() if self._known_type(n) is not None])
             table = self._parse(block, first_line, known, infer=True)
+            if any("\0" in name for name in table.schema.names):
+                raise DataError(f"{self.location.name}: the name of a field holds a NUL character: rename it")
             for field, column in zip(table.schema, table.columns, strict=True):
                 seen = types.get(field.name, pa.null())
                 types[field.name] = _merge(seen, _without_times(field.type))
@@ -111,48 +115,7 @@ class JsonlReader:
         return pa.string() if wanted.equals(TIMESTAMP) else wanted
 
     def _blocks(self) -> Iterator[tuple[bytes, int, int]]:
-        """Blocks of whole lines, each with the numbers of its first line and first row, from 1."""
-        line = row = 1
-        rest: list[bytes] = []
-        try:
-            with self.location.open_stream(self.format.compression) as stream:
-                beginning = True
-                while True:
-                    chunk = stream.read(BLOCK_BYTES)
-                    if beginning:
-                        chunk, beginning = chunk.removeprefix(b"\xef\xbb\xbf"), False
-                    cut = chunk.rfind(b"\n") + 1 if chunk else 0
-                    if chunk and not cut:  # a line longer than a block
-                        rest.append(chunk)
-                        continue
-                    block = b"".join([*rest, chunk[:cut]])
-                    rest = [chunk[cut:]]
-                    if block.strip():
-                        self._check_utf8(block, line)
-                        yield block, line, row
-                        row += sum(1 for text in block.split(b"\n") if text.strip())
-                    line += block.count(b"\n")
-                    if not chunk:
-                        return
-        except (OSError, EOFError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"{self.location.name} is truncated or corrupt ({one_line(error)}): write it again"
-            ) from error
-
-    def _check_utf8(self, block: bytes, first_line: int) -> None:
-        try:
-            pc.cast(pa.array([block], pa.large_binary()), pa.large_string())
-        except pa.ArrowInvalid as error:
-            for place, text in enumerate(block.split(b"\n")):
-                try:
-                    text.decode("utf-8")
-                except UnicodeDecodeError as wrong:
-                    raise DataError(
-                        f"{self.location.name}, line {first_line + place} is not UTF-8 text "
-                        f"({text[max(0, wrong.start - 20) : wrong.start + 20]!r}): save the file as UTF-8"
-                    ) from error
+        return blocks(self.location, self.format)
 
     def _parse(self, block: bytes, first_line: int, wanted: pa.Schema, infer: bool) -> pa.Table:
         """A block as a table with the columns `wanted`, and with all others as well if `infer`."""
@@ -166,9 +129,9 @@ class JsonlReader:
                     ),
                 )
                 # Arrow takes two objects in one line, or one in two lines, for rows
-                if table.num_rows == sum(1 for line in block.split(b"\n") if line.strip()):
+                if table.num_rows == count_lines(block) and not (infer and _loses_digits(table.schema, block)):
                     return table
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            except pa.ArrowException:
                 pass  # the slow way below names the line, or brings numbers to text
         return self._parse_slowly(block, first_line, wanted, infer)
 
@@ -176,10 +139,9 @@ class JsonlReader:
         rows: list[dict[str, Any]] = []
         lines: list[int] = []
         for place, text in enumerate(block.split(b"\n")):
-            if not text.strip():
-                continue
-            rows.append(self._object(text, first_line + place))
-            lines.append(first_line + place)
+            if text.strip():
+                rows.append(parse_line(text, self.location.name, first_line + place))
+                lines.append(first_line + place)
         names = dict.fromkeys(wanted.names)
         if infer:
             names |= dict.fromkeys(name for row in rows for name in row)
@@ -188,46 +150,26 @@ class JsonlReader:
             values = [row.get(name) for row in rows]
             if name in wanted.names:
                 arrays.append(self._column(name, values, lines, wanted.field(name).type))
-                continue
-            target = self._known_type(name)
-            if target is not None:
+            elif self._known_type(name) is not None:
                 arrays.append(self._column(name, values, lines, self._read_type(name, pa.null())))
-                continue
-            try:
-                arrays.append(pa.array(values))
-            except (pa.ArrowInvalid, pa.ArrowTypeError):
-                arrays.append(pa.array([_as_text(value) for value in values]))
+            else:
+                arrays.append(self._of_any_type(name, values, lines))
         return pa.table(arrays, names=list(names))
 
-    def _object(self, text: bytes, line: int) -> dict[str, Any]:
+    def _of_any_type(self, name: str, values: list[Any], lines: Sequence[int]) -> pa.Array:
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{self.location.name}, line {line} is not JSON ({error.msg} at character {error.pos + 1}): "
-                "give one JSON object a line"
-            ) from error
-        if not isinstance(value, dict):
-            raise DataError(
-                f"{self.location.name}, line {line} holds {type(value).__name__} instead of an object: "
-                "give one JSON object a line"
-            )
-        return value
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError, TypeError):
+            return self._column(name, values, lines, pa.string())
 
     def _column(self, name: str, values: list[Any], lines: Sequence[int], target: pa.DataType) -> pa.Array:
-        if pa.types.is_string(target):
-            values = [_as_text(value) for value in values]
-        elif pa.types.is_list(target) and pa.types.is_string(target.value_type):
-            values = [[_as_text(item) for item in value] if isinstance(value, list) else value for value in values]
-        elif pa.types.is_floating(target):  # an integer beyond 2**53 is no error here
-            values = [float(value) if type(value) is int else value for value in values]
         try:
-            return pa.array(values, type=target)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
+            return pa.array([self._value(name, value, target) for value in values], type=target)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             for value, line in zip(values, lines, strict=True):
                 try:
-                    pa.array([value], type=target)
-                except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError):
+                    pa.array([self._value(name, value, target)], type=target)
+                except (pa.ArrowException, TypeError, ValueError, OverflowError):
                     shown = json.dumps(value, ensure_ascii=False)
                     shown = shown if len(shown) <= 60 else shown[:57] + "..."
                     raise DataError(
@@ -235,6 +177,17 @@ class JsonlReader:
                         f"{type_name(target)}: correct it"
                     ) from error
             raise
+
+    def _value(self, name: str, value: Any, target: pa.DataType) -> Any:
+        """A value as Python's form of the type; raises `ValueError` for what must not become text."""
+        if pa.types.is_string(target):
+            known = self._known_type(name)
+            of_text = known is not None and not known.equals(TIMESTAMP)
+            return as_text(value, is_key=of_text and is_key(name), nested=not of_text)
+        if pa.types.is_list(target) and pa.types.is_string(target.value_type) and isinstance(value, list):
+            return [as_text(item, is_key=False, nested=False) for item in value]
+        # an integer beyond 2**53 is no error in a column of floats
+        return float(value) if pa.types.is_floating(target) and type(value) is int else value
 
 
 def _time_error(where: str, first_row: int) -> Any:
@@ -261,13 +214,56 @@ def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return pa.string()
 
 
-def _as_text(value: Any) -> Any:
-    """A number or a truth value as the text that JSON writes for it; nested values as JSON."""
+_LONG_NUMBER = re.compile(rb":\s*-?[0-9]{16}")
+
+
+def _loses_digits(schema: pa.Schema, block: bytes) -> bool:
+    """Whether long integers, such as ids, may have become floats."""
+    return any(pa.types.is_floating(field.type) for field in schema) and _LONG_NUMBER.search(block) is not None
+
+
+def as_text(value: Any, *, is_key: bool, nested: bool) -> str | None:
+    """A value of JSON as text.
+
+    Numbers are written out, whole ones without a fraction; of MongoDB's `{"$oid": ...}` and `{"$numberLong": ...}` the
+    text in them counts, and the texts of a list are joined by spaces.
+
+    Parameters
+    ----------
+    is_key
+        Whether the text is an id or the like: then truth values, fractions and lists are refused.
+    nested
+        Whether objects, and lists of others than texts, are written as JSON instead of refused.
+
+    Raises
+    ------
+    ValueError
+        The value must not become text.
+    """
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict) and len(value) == 1:
+        (sign, inner), *_ = value.items()
+        if sign in ("$oid", "$numberLong", "$numberInt", "$numberDecimal") and isinstance(inner, str):
+            return inner
+    if isinstance(value, float):
+        if not math.isfinite(value) or (is_key and (value != int(value) or abs(value) >= 2**53)):
+            raise ValueError
+        return str(int(value)) if value == int(value) and abs(value) < 2**53 else json.dumps(value)
+    if isinstance(value, int) and not (is_key and isinstance(value, bool)):
+        return json.dumps(value)
+    if nested:
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list) and not is_key and all(item is None or isinstance(item, str) for item in value):
+        return " ".join(item for item in value if item) or None
+    raise ValueError
+
+
+def _without_nan(column: pa.Array) -> pa.Array:
+    """NaN is no value of JSON; what writes it means that there is none."""
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

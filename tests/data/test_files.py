@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifeat.data import csv_files, jsonl_files
+from omnifeat.data import csv_files, json_lines
 from omnifeat.data.files import TableWriter, count_rows, iter_batches, read_schema, read_table
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
 
@@ -204,7 +204,7 @@ def test_wrong_vectors_are_named_with_their_row(tmp_path: Path, suffix: str) -> 
 
 def test_blocks_smaller_than_a_record(tmp_path: Path, every_type: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", 16)
-    monkeypatch.setattr(jsonl_files, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(json_lines, "BLOCK_BYTES", 16)
     table = pa.concat_tables([every_type.drop_columns("timestamp")] * 5)
     for suffix in ("csv", "csv.gz", "jsonl"):
         write(tmp_path / f"t.{suffix}", table)
@@ -214,7 +214,7 @@ def test_blocks_smaller_than_a_record(tmp_path: Path, every_type: pa.Table, monk
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_memory_is_bounded_by_the_block(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", 1 << 18)
-    monkeypatch.setattr(jsonl_files, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(json_lines, "BLOCK_BYTES", 1 << 18)
     path = tmp_path / f"t.{suffix}"
     rows = pa.table({"id": [f"{n:08}" for n in range(20_000)], "text": ["words " * 10] * 20_000, "n": range(20_000)})
     with TableWriter(path, rows.schema) as writer:

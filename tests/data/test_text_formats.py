@@ -150,7 +150,7 @@ def test_json_fields_may_come_late_and_mix(tmp_path: Path) -> None:
     ("line", "match"),
     [
         ('{"id":', "line 3 is not JSON"),
-        ("[1]", "line 3 holds list instead of an object"),
+        ("[1]", "line 3 holds a list instead of an object"),
         ('{"id":"b"} {"id":"c"}', "line 3 is not JSON"),
         ('{"id":"b","price":"cheap"}', "line 3, field 'price': \"cheap\" is not a value of type double"),
         ('{"id":"b","pinsage":"x"}', "line 3, field 'pinsage'"),

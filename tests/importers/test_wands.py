@@ -122,7 +122,7 @@ def test_unknown_products_and_queries(source: Path, imported: Imported, refused:
         ("query", QUERIES.splitlines()[0] + "\n", "query.csv has no rows"),
         ("query", "", "query.csv is empty"),
         ("query", QUERIES.replace('barn  door"', "barn  door"),
-            "line 3 has 2 columns"),
+            "line 3: a cell opens a quote that is never closed"),
         ("label", LABELS.replace("Exact", "Perfect"),
             "row 1: the label is 'Perfect' but must be one of Exact, Partial"),
         ("label", LABELS.replace("\n3\t9", "\n1\t9"), "label.csv, row 4: the id 1 stands, with other contents,"),
