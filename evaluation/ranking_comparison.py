@@ -21,6 +21,7 @@ from evaluation.pretrained_columns import PRETRAINED_COLUMNS, TextEncoder, pretr
 from evaluation.query_strata import head_and_tail
 from evaluation.ranking_stages import COMPARED_STAGES, ComparedStage, FitSettings
 from evaluation.ratios import Ratios
+from evaluation.seen_pairs import Knowledge, known_to_encoders
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import SPLITS, split_rows
 from omnifeat.errors import DataError, SettingError
@@ -34,6 +35,7 @@ from ranking.rank_features import RankFeatures
 __all__ = [
     "NO_EMBEDDINGS",
     "PRETRAINED",
+    "TOLD_NEW",
     "CompareSettings",
     "GroupFigures",
     "RankingComparison",
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 NO_EMBEDDINGS, PRETRAINED = "none", "pretrained"
+TOLD_NEW = "what the encoders knew"
+"""Groups of test rows whose pair, or even whose query, no encoder was trained on."""
 
 BoolArray = npt.NDArray[np.bool_]
 Quiet = Callable[[str], None]
@@ -114,7 +118,10 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class StageComparison:
-    """One stage: what was learnt from, figures over all test rows and by group, and trees and features of each arm."""
+    """One stage: what was learnt from, figures over all test rows and by group, and trees and features of each arm.
+
+    `knowledge` says what any of the encoders was trained on of the test rows; None where none of them records it.
+    """
 
     stage: str
     train_parts: tuple[str, ...]
@@ -123,6 +130,7 @@ class StageComparison:
     overall: GroupFigures
     groups: dict[str, dict[str, GroupFigures]]
     importances: dict[str, dict[str, float]]
+    knowledge: Knowledge | None = None
 
 
 @dataclass(frozen=True)
@@ -214,10 +222,12 @@ def compare_rankers(
             skipped[name] = f"no rows of {stage.table} in {', '.join(parts)} or in test"
             continue
         features = _features(rows, own)
-        groups = _groups(test, strata, countries, settings)
+        pair = (test["query"], test["entity_type"], test["entity_id"])
+        known = known_to_encoders({arm: one.record for arm, one in encoders.items()}, *pair)
+        groups = _groups(test, strata, countries, known, settings)
         shared |= dict.fromkeys(features)
         compared = _compare_stage(name, stage, (train, test), features, own, settings, groups, teach, on_step)
-        stages.append(replace(compared, train_parts=parts))
+        stages.append(replace(compared, train_parts=parts, knowledge=known))
     if not stages:
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
         raise DataError(f"{dataset.path} has nothing to compare rankers on ({reasons}).")
@@ -364,11 +374,15 @@ def _figures(
 
 
 def _groups(
-    test: pa.Table, strata: Mapping[str, str], countries: Mapping[str, str], settings: CompareSettings
+    test: pa.Table,
+    strata: Mapping[str, str],
+    countries: Mapping[str, str],
+    known: Knowledge | None,
+    settings: CompareSettings,
 ) -> dict[str, dict[str, BoolArray]]:
-    """Groups of test rows: by frequency of the query, country of the query, and whether the entity has a title."""
+    """Groups of test rows: what is new to the encoders, frequency and country of the query, with a title or not."""
     queries = test["query"].to_pylist()
-    found: dict[str, dict[str, BoolArray]] = {}
+    found: dict[str, dict[str, BoolArray]] = {} if known is None else {TOLD_NEW: known.new}
     if strata:
         of_row = np.array([strata.get(query, "tail") for query in queries])
         found["frequency"] = {name: of_row == name for name in ("head", "between", "tail")}

@@ -9,6 +9,7 @@ from typing import Any
 from evaluation.plots import BarPanel
 from evaluation.ranking_comparison import (
     NO_EMBEDDINGS,
+    TOLD_NEW,
     CompareSettings,
     GroupFigures,
     RankingComparison,
@@ -16,9 +17,10 @@ from evaluation.ranking_comparison import (
 )
 from evaluation.ranking_stages import COMPARED_STAGES, LOWER_IS_BETTER, NORMALISED_ENTROPY, WEIGHTED_RELEVANCE
 from evaluation.reports import write_folder
-from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
+from evaluation.seen_pairs import what_is_known
+from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table, text_table
 
-__all__ = ["comparison_json", "comparison_markdown", "comparison_rows", "headline", "write_comparison"]
+__all__ = ["comparison_json", "comparison_markdown", "comparison_rows", "headline", "new_lines", "write_comparison"]
 
 _UNITS = {WEIGHTED_RELEVANCE: (3, 1.0), NORMALISED_ENTROPY: (4, 1.0)}  # decimals and scale; others are in percent
 
@@ -77,6 +79,7 @@ def comparison_json(
                     by: {name: _group_json(group) for name, group in some.items()} for by, some in stage.groups.items()
                 },
                 "importances": stage.importances,
+                "trained_on": None if stage.knowledge is None else stage.knowledge.counts,
             }
             for stage in comparison.stages
         },
@@ -137,6 +140,8 @@ def comparison_markdown(
             f"of {stage.overall.queries:,} queries.",
             "",
             markdown_table(*_stage_table(stage, settings)),
+            "",
+            what_is_known(stage.knowledge),
         ]
         arms = list(comparison.arms)
         if len(arms) > 2:
@@ -167,6 +172,24 @@ def comparison_rows(comparison: RankingComparison, settings: CompareSettings) ->
         columns, of_stage = _stage_table(stage, settings)
         rows += [[stage.stage, *row] for row in of_stage]
     return ["stage", *columns], rows
+
+
+def new_lines(comparison: RankingComparison, settings: CompareSettings) -> list[str]:
+    """For a terminal: what the encoders knew of the test rows, and each stage's headline over what was new to them."""
+    known = dict.fromkeys(what_is_known(stage.knowledge) for stage in comparison.stages)
+    arms = list(comparison.arms)
+    rows = [
+        (
+            *(stage.stage, headline(stage), name, f"{group.rows:,}", f"{group.queries:,}"),
+            *_group_cells(group, headline(stage), arms, settings),
+        )
+        for stage in comparison.stages
+        for name, group in stage.groups.get(TOLD_NEW, {}).items()
+    ]
+    if not rows:
+        return list(known)
+    columns = ("stage", "figure", "of", "rows", "queries", *(_shown(arm) for arm in arms))
+    return [*known, text_table(columns, rows)]
 
 
 def _stage_table(stage: StageComparison, settings: CompareSettings) -> tuple[list[str], list[list[str]]]:

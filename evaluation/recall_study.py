@@ -5,7 +5,7 @@ Shapes: Q queries, N entities, P pairs, S rows (systems) of the study.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from evaluation.groups import pair_groups
 from evaluation.judged_pairs import group_mean_figures, judged_positives, positives_of_split
 from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
 from evaluation.run_rows import run_rows
+from evaluation.seen_pairs import Knowledge, known_to_encoders
 from evaluation.streamed import ranks_from_tables
 from evaluation.study_rows import ROWS, StudyRows
 from omnifeat.corpus_tables import CorpusTables
@@ -160,6 +161,8 @@ class RecallStudy:
 
     `corpus_source` says in words where the corpus is from; `grouped_by` is the table and column of the groups, such as
     `queries.languages`; `ranks` are of each row's pairs, at most one beyond the setting `most`.
+    `knowledge` is what the encoder was trained on of the pairs, null where it records nothing or there is none; `new`
+    holds the figures of `new pairs` and `new queries`, each positive ranked as it is among all.
     Of judged pairs `average` is the mean of the groups' figures, each group weighing the same, and `positives` says
     which pairs these are.
     """
@@ -174,6 +177,8 @@ class RecallStudy:
     pairs: EvaluationPairs
     positives: str | None = None
     average: GroupResult | None = None
+    knowledge: Knowledge | None = None
+    new: dict[str, GroupResult] = field(default_factory=dict)
 
 
 def recall_studies(
@@ -322,6 +327,7 @@ def _study(
             ranks[name] = np.minimum(ranks[name], settings.most + 1)
         logger.info("%s: Recall@%d %.4f", name, settings.ks[0], (ranks[name] <= settings.ks[0]).mean())
     everything = np.ones(len(pairs.pair_queries), dtype=bool)
+    known = _known(encoder, entity_type, pairs)
     return RecallStudy(
         entity_type,
         pairs.corpus_count,
@@ -332,7 +338,19 @@ def _study(
         ranks,
         pairs,
         average=_average(ranks, pairs, groups, settings) if judged and groups else None,
+        knowledge=known,
+        new={} if known is None else {of: _measure(ranks, pairs, some, settings) for of, some in known.new.items()},
     )
+
+
+def _known(encoder: FrozenEncoder | None, entity_type: str, pairs: EvaluationPairs) -> Knowledge | None:
+    """What the encoder was trained on of the pairs."""
+    if encoder is None or encoder.record is None:
+        return None
+    queries = pa.array(pairs.queries, pa.large_string()).take(pa.array(pairs.pair_queries))
+    types = pa.DictionaryArray.from_arrays(np.zeros(len(queries), np.int32), [entity_type])
+    ids = pairs.entity_ids.take(pa.array(pairs.pair_positives))
+    return known_to_encoders({"its training record": encoder.record}, queries, types, ids)
 
 
 def _measure(

@@ -4,17 +4,20 @@ Shapes: Q queries, S score columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
-from evaluation.judged import JudgedFigures, judged_figures, judgments_of_type
+from evaluation.bootstrap import Interval
+from evaluation.judged import JudgedFigures, judgments_of_type
+from evaluation.judged_means import MeansSettings, NewMeans, judged_means, new_means
+from evaluation.seen_pairs import Knowledge, known_by_columns, known_to_encoders
 from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError, SettingError
+from omnifeat.models.training_record import PAIR_KNOWN, UNKNOWN, TrainingRecord
 
 __all__ = ["RelevanceSettings", "RelevanceStudy", "relevance_study", "score_columns"]
 
@@ -60,6 +63,13 @@ class RelevanceSettings:
         if not self.measures:
             raise SettingError("there is no measure; name at least one, such as nDCG@10")
 
+    @property
+    def means(self) -> MeansSettings:
+        """What the means are of."""
+        return MeansSettings(
+            measures=self.measures, gain=self.gain, resamples=self.resamples, level=self.level, seed=self.seed
+        )
+
 
 @dataclass(frozen=True)
 class RelevanceStudy:
@@ -77,6 +87,10 @@ class RelevanceStudy:
         Value of the `by` column -> (number of queries, score column -> main measure).
     reference
         The column compared with.
+    knowledge
+        What the encoder was trained on of the judged pairs; null where nobody can tell.
+    new
+        `new pairs` and `new queries` -> the main measure over what was new to the encoder.
     """
 
     figures: dict[str, JudgedFigures]
@@ -84,6 +98,8 @@ class RelevanceStudy:
     differences: dict[str, Interval | None]
     groups: dict[str, tuple[int, dict[str, Interval]]]
     reference: str
+    knowledge: Knowledge | None = None
+    new: dict[str, NewMeans] = field(default_factory=dict)
 
 
 def score_columns(run: pa.Table, asked: Sequence[str] | None) -> list[str]:
@@ -110,7 +126,9 @@ def score_columns(run: pa.Table, asked: Sequence[str] | None) -> list[str]:
     return found
 
 
-def relevance_study(dataset: Dataset, run: pa.Table, settings: RelevanceSettings) -> RelevanceStudy:
+def relevance_study(
+    dataset: Dataset, run: pa.Table, settings: RelevanceSettings, record: TrainingRecord | None = None
+) -> RelevanceStudy:
     """Measure each score column of the run against the dataset's judgments.
 
     Parameters
@@ -121,6 +139,8 @@ def relevance_study(dataset: Dataset, run: pa.Table, settings: RelevanceSettings
         Columns query, entity_id and scores; one row per pair.
     settings
         What is measured.
+    record
+        What the encoder behind the scores was trained on; null for what the run's own columns `trained_on` say.
 
     Raises
     ------
@@ -134,43 +154,56 @@ def relevance_study(dataset: Dataset, run: pa.Table, settings: RelevanceSettings
     if reference not in columns:
         raise SettingError(f"the reference '{reference}' is not among the score columns {', '.join(columns)}")
     grouped = [] if settings.by is None else [settings.by]
-    judgments = judgments_of_type(dataset, ["query", "entity_id", "grade", *grouped], settings.entity_type)
+    typed = [] if record is None else ["entity_type"]
+    judgments = judgments_of_type(dataset, ["query", "entity_id", "grade", *grouped, *typed], settings.entity_type)
     rows: pd.DataFrame = run.select(["query", "entity_id", *columns]).to_pandas()
+    kept = np.ones(len(rows), np.bool_)
     if settings.judged_only:
         keys = pd.MultiIndex.from_frame(judgments[["query", "entity_id"]])
-        rows = rows[pd.MultiIndex.from_frame(rows[["query", "entity_id"]]).isin(keys)]
+        kept = pd.MultiIndex.from_frame(rows[["query", "entity_id"]]).isin(keys)
+        rows = rows[kept]
     if not rows["query"].isin(judgments["query"]).any():
         raise DataError(
             "no query of the run has a judgment in the dataset; check that both hold the queries in the same writing"
         )
-    figures, intervals, differences = _measure(judgments, rows, columns, reference, settings)
+    means = judged_means(judgments, rows, columns, reference, settings.means)
     groups: dict[str, tuple[int, dict[str, Interval]]] = {}
     if settings.by is not None:
         for value, members in judgments.groupby(settings.by, sort=True):
-            part, means, _ = _measure(members, rows, columns, reference, settings)
+            part = judged_means(members, rows, columns, reference, settings.means)
             groups[str(value)] = (
-                len(part[reference].queries),
-                {column: means[column][settings.measures[0]] for column in columns},
+                len(part.figures[reference].queries),
+                {column: part.intervals[column][settings.measures[0]] for column in columns},
             )
-    return RelevanceStudy(figures, intervals, differences, groups, reference)
+    known, in_run = _known(judgments, run, kept, record)
+    new = {}
+    if known is not None and in_run is not None:
+        new = new_means(judgments, known, rows, in_run, columns, reference, settings.means)
+    return RelevanceStudy(means.figures, means.intervals, means.differences, groups, reference, known, new)
 
 
-def _measure(
-    judgments: pd.DataFrame, rows: pd.DataFrame, columns: list[str], reference: str, settings: RelevanceSettings
-) -> tuple[dict[str, JudgedFigures], dict[str, dict[str, Interval]], dict[str, Interval | None]]:
-    figures = {
-        column: judged_figures(judgments, rows, column, settings.measures, gain=settings.gain) for column in columns
-    }
-    counts = np.ones(len(figures[columns[0]].queries))
-    intervals: dict[str, dict[str, Interval]] = {column: {} for column in columns}
-    differences: dict[str, Interval | None] = {}
-    mean = partial(cluster_intervals, resamples=settings.resamples, level=settings.level, seed=settings.seed)
-    less = partial(paired_differences, resamples=settings.resamples, level=settings.level, seed=settings.seed)
-    for place, measure in enumerate(settings.measures):
-        values_QS = np.column_stack([figures[column].values[:, place] for column in columns])
-        for column, interval in zip(columns, mean(values_QS, counts), strict=True):
-            intervals[column][measure] = interval
-        if place == 0:
-            found = less(values_QS, counts, columns.index(reference))
-            differences = dict(zip(columns, found, strict=True)) | {reference: None}
-    return figures, intervals, differences
+def _known(
+    judgments: pd.DataFrame, run: pa.Table, kept: npt.NDArray[np.bool_], record: TrainingRecord | None
+) -> tuple[Knowledge | None, Knowledge | None]:
+    """What the encoder was trained on of the judged pairs, and of the rows of the run that are kept.
+
+    A run's columns tell nothing of a judged pair that the run does not hold: it is new where its query is, and else
+    taken to be known, so that no pair is called new that may not be.
+    """
+    if record is not None:
+        told = {"its training record": record}
+        columns = (pa.array(judgments[name], pa.string()) for name in ("query", "entity_type", "entity_id"))
+        types = run["entity_type"] if "entity_type" in run.column_names else None
+        in_run = known_to_encoders(told, run["query"], types, run["entity_id"])
+        return known_to_encoders(told, *columns), None if in_run is None else in_run.of(kept)
+    in_run = known_by_columns(run)
+    if in_run is None:
+        return None, None
+    codes = pd.Series(
+        in_run.codes, index=pd.MultiIndex.from_arrays([run["query"].to_pylist(), run["entity_id"].to_pylist()])
+    )
+    of_query = codes.groupby(level=0).max()
+    pairs = codes[~codes.index.duplicated()].reindex(pd.MultiIndex.from_frame(judgments[["query", "entity_id"]]))
+    unsaid = np.where(judgments["query"].map(of_query) == UNKNOWN, UNKNOWN, PAIR_KNOWN)
+    of_judgments = np.where(pairs.isna(), unsaid, pairs.fillna(0)).astype(np.uint8)
+    return Knowledge(of_judgments, in_run.told_by), in_run.of(kept)

@@ -1,16 +1,18 @@
 """What studies write: one folder with JSON, Markdown and a picture, whole or not at all."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evaluation.groups import SEEN
+from evaluation.judged_means import NewMeans
 from evaluation.plots import BarPanel, save_bars
 from evaluation.recall_study import REFERENCE, GroupResult, RecallSettings, RecallStudy
 from evaluation.relevance_study import RelevanceSettings, RelevanceStudy
 from evaluation.run_rows import RUN_ROW
+from evaluation.seen_pairs import what_is_known
 from evaluation.study_rows import ROWS
 from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
 from omnifeat.data.files import replace_when_whole
@@ -21,6 +23,8 @@ __all__ = [
     "check_target",
     "encoder_lines",
     "interval_lines",
+    "new_recall_rows",
+    "new_rows",
     "pairs_name",
     "recall_json",
     "recall_markdown",
@@ -33,6 +37,11 @@ __all__ = [
     "write_relevance",
 ]
 
+NEW_MEANS_TOLD = (
+    "Of new pairs: the pairs that the encoder was trained on are taken out of judgments and ranking, and the measure "
+    "is worked out on the rest; of new queries: on the queries that it was trained on with no entity. Queries without "
+    "a positive judgment left are left out."
+)
 _PANELS = 8  # groups in a picture beside the overall panel; the files hold all
 
 
@@ -115,6 +124,8 @@ def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, contex
                 "grouped_by": study.grouped_by,
                 "overall": _group_json(study.overall),
                 "groups": {name: _group_json(group) for name, group in study.groups.items()},
+                "trained_on": None if study.knowledge is None else study.knowledge.counts,
+                "new": {name: _group_json(group) for name, group in study.new.items()},
             }
             | ({} if study.positives is None else {"positives": study.positives})
             | ({} if study.average is None else {"average_of_groups": _group_json(study.average)})
@@ -150,6 +161,19 @@ def recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str]
     return columns, cells
 
 
+def new_recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str], list[list[str]]]:
+    """Column names and cells of the table of pairs and queries that are new to the encoder."""
+    columns = ["of", "pairs", "queries", *(f"{name} Recall@{settings.ks[0]} %" for name in study.overall.rows)]
+    cells = [
+        [
+            *(name, f"{group.pairs:,}", f"{group.queries:,}"),
+            *(interval_cell(row.recall[settings.ks[0]]) for row in group.rows.values()),
+        ]
+        for name, group in study.new.items()
+    ]
+    return columns, cells
+
+
 def _mrr(settings: RecallSettings) -> str:
     return "MRR %" if settings.most is None else f"MRR@{settings.most} %"
 
@@ -164,6 +188,10 @@ def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, co
         among = f"{study.corpus:,} entities ({study.corpus_source})"
         parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {among}.{said}")
         parts.append(markdown_table(*recall_rows(study, settings)))
+        if context.encoder is not None:
+            parts.append(what_is_known(study.knowledge))
+        if study.new:
+            parts.append(markdown_table(*new_recall_rows(study, settings)))
         if study.groups:
             parts.append(f"Recall@{main} in % by `{study.grouped_by}`; a pair may belong to several groups:")
             columns = [(study.grouped_by or "").split(".")[-1], "pairs", *study.overall.rows]
@@ -277,6 +305,8 @@ def relevance_json(study: RelevanceStudy, settings: RelevanceSettings, dataset: 
             name: {"queries": count, "columns": {column: json_interval(mean) for column, mean in means.items()}}
             for name, (count, means) in study.groups.items()
         },
+        "trained_on": None if study.knowledge is None else study.knowledge.counts,
+        "new": {name: group.as_json() for name, group in study.new.items()},
     }
 
 
@@ -296,6 +326,26 @@ def relevance_rows(study: RelevanceStudy, settings: RelevanceSettings) -> tuple[
     return columns, cells
 
 
+def new_rows(all_queries: int, new: Mapping[str, NewMeans], measure: str) -> tuple[list[str], list[list[str]]]:
+    """Column names and cells of the table of what is new to the encoder; `all_queries` are those of all pairs."""
+    columns = ["of", "score", f"{measure} %", "less the first", "pairs", "queries", "left out"]
+    cells = []
+    for name, group in new.items():
+        for column, interval in group.intervals.items():
+            cells.append(
+                [
+                    name,
+                    column,
+                    interval_cell(interval),
+                    difference_cell(group.differences[column]),
+                    f"{group.rows:,}",
+                    f"{group.queries:,}",
+                    f"{all_queries - group.queries:,}",
+                ]
+            )
+    return columns, cells
+
+
 def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str) -> str:
     """The tables, and how it was measured."""
     one, main = study.figures[study.reference], settings.measures[0]
@@ -310,6 +360,10 @@ def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, datas
             for name, (count, means) in study.groups.items()
         ]
         parts.append(markdown_table([settings.by or "", "queries", *study.intervals], cells))
+    parts.append(what_is_known(study.knowledge))
+    if study.new:
+        parts.append(markdown_table(*new_rows(len(one.queries), study.new, main)))
+        parts.append(NEW_MEANS_TOLD)
     unjudged = "are left out" if settings.judged_only else f"count as irrelevant ({one.unjudged:,} rows)"
     lines = [
         f"{len(one.queries):,} queries with a positive judgment; {one.queries_without_positive:,} without one are left "

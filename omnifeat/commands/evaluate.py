@@ -82,7 +82,16 @@ def recall(
     """Recall@k of the split's engaged pairs: the trained encoder beside baselines, with intervals."""
     from evaluation.recall_study import REFERENCE, RecallSettings, recall_studies
     from evaluation.relevance_study import score_columns
-    from evaluation.reports import ReportContext, check_target, pairs_name, recall_json, recall_rows, write_recall
+    from evaluation.reports import (
+        ReportContext,
+        check_target,
+        new_recall_rows,
+        pairs_name,
+        recall_json,
+        recall_rows,
+        write_recall,
+    )
+    from evaluation.seen_pairs import what_is_known
     from evaluation.tables import text_table
     from omnifeat.corpus_tables import CorpusTables
     from omnifeat.data.dataset import Dataset
@@ -165,6 +174,10 @@ def recall(
             f"among {study.corpus:,} entities ({study.corpus_source})"
         )
         tables += [title, text_table(*recall_rows(study, settings))]
+        if trained is not None:
+            tables.append(what_is_known(study.knowledge))
+        if study.new:
+            tables.append(text_table(*new_recall_rows(study, settings)))
     result = {**recall_json(studies, settings, context), "files": [str(path) for path in files]}
     report(result, as_json, [*tables, *(f"wrote {path}" for path in files)])
 
@@ -182,6 +195,12 @@ def relevance(
     gain: Annotated[str, typer.Option(help="linear: the grade; exponential: 2^grade - 1.")] = "linear",
     entity_type: Annotated[str | None, typer.Option(help="Only judgments of this type.")] = None,
     by: Annotated[str | None, typer.Option(help="Column of the judgments that makes groups.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder behind the scores, to tell what is new to it; else the run's column trained_on tells."
+        ),
+    ] = None,
     judged_only: Annotated[bool, typer.Option("--judged-only", help="Leave out what was not judged.")] = False,
     bootstrap: BootstrapOption = 1000,
     level: LevelOption = 0.95,
@@ -191,10 +210,12 @@ def relevance(
 ) -> None:
     """NDCG and the like of each score column of a run, against the dataset's judgments."""
     from evaluation.relevance_study import RelevanceSettings, relevance_study
-    from evaluation.reports import check_target, relevance_json, relevance_rows, write_relevance
+    from evaluation.reports import check_target, new_rows, relevance_json, relevance_rows, write_relevance
+    from evaluation.seen_pairs import what_is_known
     from evaluation.tables import text_table
     from omnifeat.data.dataset import Dataset
     from omnifeat.data.files import read_table
+    from omnifeat.frozen import FrozenEncoder
 
     settings = RelevanceSettings(
         columns=_listed(columns),
@@ -210,15 +231,19 @@ def relevance(
     )
     check_target(out, overwrite)
     dataset = Dataset.open(data)
-    study = relevance_study(dataset, read_table(run), settings)
+    record = None if encoder is None else FrozenEncoder.from_pretrained(encoder).record
+    study = relevance_study(dataset, read_table(run), settings, record)
     files = write_relevance(out, study, settings, dataset.info.name, run)
-    title = f"{len(study.figures[study.reference].queries):,} queries with a positive judgment"
+    queries = len(study.figures[study.reference].queries)
+    shown = [f"{queries:,} queries with a positive judgment", text_table(*relevance_rows(study, settings))]
+    shown.append(what_is_known(study.knowledge))
+    if study.new:
+        shown.append(text_table(*new_rows(queries, study.new, settings.measures[0])))
     result = {
         **relevance_json(study, settings, dataset.info.name, run),
         "files": [str(path) for path in files],
     }
-    table = text_table(*relevance_rows(study, settings))
-    report(result, as_json, [title, table, *(f"wrote {path}" for path in files)])
+    report(result, as_json, [*shown, *(f"wrote {path}" for path in files)])
 
 
 def _measure_names(text: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def main(
 ) -> None:
     """Train the same rankers with no embedding features and with each encoder's, and compare them on the test part."""
     from evaluation.ranking_comparison import CompareSettings, compare_rankers
-    from evaluation.ranking_reports import comparison_json, comparison_rows, write_comparison
+    from evaluation.ranking_reports import comparison_json, comparison_rows, new_lines, write_comparison
     from evaluation.ranking_stages import FitSettings
     from evaluation.reports import check_target
     from evaluation.tables import text_table
@@ -108,7 +108,7 @@ def main(
     context = {"dataset": dataset.info.name, "pretrained": pretrained}
     written = write_comparison(output, comparison, settings, context)
     columns, rows = comparison_rows(comparison, settings)
-    shown = [text_table(columns, rows)]
+    shown = [text_table(columns, rows), *new_lines(comparison, settings)]
     shown += [f"Stage {name} was left out: {why}." for name, why in comparison.skipped.items()]
     summary = {**comparison_json(comparison, settings, context), "output": str(output)}
     report(summary, as_json, [*shown, f"Wrote {output}: {', '.join(path.name for path in written)}"])

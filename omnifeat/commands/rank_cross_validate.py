@@ -33,6 +33,8 @@ from omnifeat.commands.rank_common import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from evaluation.bootstrap import Interval
+
 
 def main(
     table: TableArgument,
@@ -68,13 +70,16 @@ def main(
     """Compare sets of features: NDCG@10 of rankers that never saw the query, with intervals and paired differences."""
     import json
 
-    import numpy as np
     import pandas as pd
 
-    from evaluation.bootstrap import cluster_intervals, paired_differences
-    from evaluation.judged import judged_figures
+    from evaluation.bootstrap import Interval
+    from evaluation.judged_means import MeansSettings, judged_means, new_means
     from evaluation.plots import BarPanel, save_bars
+    from evaluation.reports import new_rows
+    from evaluation.seen_pairs import known_by_columns, what_is_known
+    from evaluation.tables import text_table
     from omnifeat.data.files import read_table, replace_when_whole
+    from omnifeat.feature_columns import is_trained_on
     from ranking.cross_validation import cross_validate as run_folds
     from ranking.features import expand_feature_sets
     from ranking.pictures import save_importances
@@ -86,6 +91,7 @@ def main(
     with named_table(table):
         require_columns(rows, label, query_column, id_column)
         sets = expand_feature_sets(feature_set, rows.column_names)
+        known = known_by_columns(rows)
         ranker = (RelevanceModel if stage == "relevance" else LambdaRanker)(
             n_estimators=trees,
             learning_rate=learning_rate,
@@ -112,19 +118,18 @@ def main(
             }
         )
         scored = judged.assign(**result.scores)
-        figures = [judged_figures(judged, scored, name, ("nDCG@10",), gain=gain) for name in sets]
-    values_QS = np.column_stack([figure.values[:, 0] for figure in figures])
-    ones = np.ones(len(values_QS))
-    intervals = cluster_intervals(values_QS, ones, resamples=resamples, seed=seed)
-    differences = paired_differences(values_QS, ones, 0, resamples=resamples, seed=seed)
-
-    names = list(sets)
+        names = list(sets)
+        settings = MeansSettings(gain=gain, resamples=resamples, seed=seed)
+        means = judged_means(judged, scored, names, names[0], settings)
+        new = {} if known is None else new_means(judged, known, scored, known, names, names[0], settings)
+    figures = means.figures[names[0]]
+    intervals = [means.intervals[name]["nDCG@10"] for name in names]
     summary: dict[str, Any] = {
         "table": table,
         "stage": stage,
         "rows": rows.num_rows,
-        "queries": figures[0].values.shape[0],
-        "queries_without_positive": figures[0].queries_without_positive,
+        "queries": len(figures.queries),
+        "queries_without_positive": figures.queries_without_positive,
         "folds": folds,
         "seeds": list(range(seed, seed + seeds)),
         "gain": gain,
@@ -134,23 +139,30 @@ def main(
             name: {
                 "features": sets[name],
                 "ndcg@10": numbers(interval),
-                "difference": numbers(difference),
+                "difference": numbers(means.differences[name] or Interval(0.0, 0.0, 0.0)),
                 "importances": dict(zip(sets[name], result.importances[name].tolist(), strict=True)),
             }
-            for name, interval, difference in zip(names, intervals, differences, strict=True)
+            for name, interval in zip(names, intervals, strict=True)
         },
+        "trained_on": None if known is None else known.counts,
+        "new": {name: group.as_json() for name, group in new.items()},
         "output": str(output),
     }
+    told = [name for name in rows.column_names if is_trained_on(name)]
     with replace_when_whole(output) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         write_table(
-            folder / "out_of_fold.parquet", _with_scores(rows.select([query_column, id_column, label]), result.scores)
+            folder / "out_of_fold.parquet",
+            _with_scores(rows.select([query_column, id_column, label, *told]), result.scores),
         )
         (folder / "results.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         save_bars(
             folder / "ndcg.png",
             names,
-            [BarPanel("all queries", tuple(intervals))],
+            [
+                BarPanel("all pairs", tuple(intervals)),
+                *(BarPanel(of, tuple(group.intervals.values())) for of, group in new.items() if group.queries),
+            ],
             title=f"NDCG@10 of {'relevance models' if stage else 'rankers'} by feature set, {folds}-fold by query",
             label="NDCG@10, percent, with 95% bootstrap intervals",
             highlight=names[-1],
@@ -164,21 +176,27 @@ def main(
                 len(sets[name]),
                 interval.value,
                 f"{interval.low:.4f} to {interval.high:.4f}",
-                ""
-                if name == names[0]
-                else f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})",
+                _difference(means.differences[name]),
             )
-            for name, interval, difference in zip(names, intervals, differences, strict=True)
+            for name, interval in zip(names, intervals, strict=True)
         ],
     )
-    without = figures[0].queries_without_positive
+    without = figures.queries_without_positive
     lines: list[Any] = [
-        f"{rows.num_rows:,} rows, {len(values_QS):,} queries with a positive ({without:,} without one left out), "
+        f"{rows.num_rows:,} rows, {len(figures.queries):,} queries with a positive ({without:,} without one left out), "
         f"{folds} folds, {seeds} seed{'s' if seeds > 1 else ''}",
         shown,
+        what_is_known(known),
+        *([text_table(*new_rows(len(figures.queries), new, "NDCG@10"))] if new else []),
         f"Wrote {output}: results.json, out_of_fold.parquet, ndcg.png, importance.png (of {names[-1]})",
     ]
     report(summary, as_json, lines)
+
+
+def _difference(difference: "Interval | None") -> str:
+    if difference is None:
+        return ""
+    return f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})"
 
 
 def _with_scores(rows: "pa.Table", scores: dict[str, Any]) -> "pa.Table":

@@ -25,6 +25,10 @@ from omnifeat.commands.rank_stages import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from evaluation.seen_pairs import Knowledge
     from ranking.stage import Evaluation
 
 _EXPLAINED = 2000  # rows at most that SHAP values are computed of
@@ -55,8 +59,9 @@ def main(
     import time
 
     import numpy as np
+    import pyarrow as pa
 
-    from evaluation.bootstrap import cluster_intervals
+    from evaluation.seen_pairs import known_by_columns, what_is_known
     from omnifeat.data.files import read_table, replace_when_whole
     from omnifeat.errors import SettingError
     from ranking.features import select_features
@@ -87,21 +92,35 @@ def main(
         features = select_features(rows, loaded.manifest_.names)
         shown = {} if position_column is None else {"positions": rows[position_column]}
         scores = loaded.predict(features, **shown)
-        found = chosen.measure(loaded, labels, scores, rows[query_column], MeasureSettings(k, top, lets_through))
-    intervals = {}
-    for name, values in found.per_query.items():
-        known = values[~np.isnan(values)]
-        if len(known):
-            ones = np.ones(len(known))
-            interval = cluster_intervals(known[:, None], ones, resamples=bootstrap, seed=seed)[0]
-            intervals[name] = {**numbers(interval), "queries": len(known)}
+        known = known_by_columns(rows)
+
+        def measured(members: Any = None) -> "Evaluation":
+            """Figures of the rows that are members, or of all."""
+            some, of_rows, queries = labels, scores, rows[query_column]
+            if members is not None:
+                some = some[members] if isinstance(some, np.ndarray) else some.filter(pa.array(members))
+                of_rows, queries = of_rows[members], queries.filter(pa.array(members))
+            return chosen.measure(loaded, some, of_rows, queries, MeasureSettings(k, top, lets_through))
+
+        found = measured()
+        new = {name: (members, measured(members)) for name, members in _of_new(known).items() if members.any()}
     summary: dict[str, Any] = {
         "table": table,
         "kind": loaded.kind,
         "rows": rows.num_rows,
-        "figures": intervals,
+        "figures": _intervals(found, bootstrap, seed),
         "totals": found.totals,
         "counts": found.counts,
+        "trained_on": None if known is None else known.counts,
+        "new": {
+            name: {
+                "rows": int(members.sum()),
+                "figures": _intervals(some, bootstrap, seed),
+                "totals": some.totals,
+                "counts": some.counts,
+            }
+            for name, (members, some) in new.items()
+        },
         "resamples": bootstrap,
         "encoder_fingerprint": loaded.encoder_fingerprint_,
     }
@@ -125,10 +144,32 @@ def main(
         start = time.perf_counter()
         loaded.predict(features)
         summary["candidates_per_second_per_core"] = rows.num_rows / (time.perf_counter() - start)
-    lines = _lines(summary)
+    lines = [*_lines(summary), what_is_known(known)]
+    for name, some in summary["new"].items():
+        lines += [f"of {name} alone:", *_lines(some)]
     if output is not None:
         lines.append(f"Wrote {output}: results.json, {', '.join(pictures)}")
     report(summary, as_json, lines)
+
+
+def _of_new(known: "Knowledge | None") -> "dict[str, npt.NDArray[np.bool_]]":
+    return {} if known is None else known.new
+
+
+def _intervals(found: "Evaluation", resamples: int, seed: int) -> dict[str, Any]:
+    """Means over the queries that a figure says something of, with their intervals."""
+    import numpy as np
+
+    from evaluation.bootstrap import cluster_intervals
+
+    intervals = {}
+    for name, values in found.per_query.items():
+        known = values[~np.isnan(values)]
+        if len(known):
+            ones = np.ones(len(known))
+            interval = cluster_intervals(known[:, None], ones, resamples=resamples, seed=seed)[0]
+            intervals[name] = {**numbers(interval), "queries": len(known)}
+    return intervals
 
 
 def _lines(summary: dict[str, Any]) -> list[Any]:

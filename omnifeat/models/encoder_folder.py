@@ -238,7 +238,8 @@ def read_encoder(folder: Path) -> EncoderParts:
             tensors = _tensors(path, folder)
             found = _file_hash(path)
         elif relative == RECORD_FILE:  # large, and read by itself
-            found = _file_hash(regular_file(path, error=EncoderError, remedy=ENCODER_REMEDY))
+            regular_file(path, error=EncoderError, remedy=ENCODER_REMEDY)
+            found = _file_hash(path)
         else:
             files[relative] = read_bytes(path, limit=_LARGEST_FILE, error=EncoderError, remedy=ENCODER_REMEDY)
             found = hashlib.sha256(files[relative]).hexdigest()

@@ -37,6 +37,7 @@ class LetterEncoder:
     """Unit vectors of the counts of letters: stands in for a trained encoder."""
 
     fingerprint = "f" * 64
+    record = None  # nobody knows what it was trained on
     dim = 27
 
     def encode_queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:

@@ -95,6 +95,7 @@ def test_what_is_wrong_with_tables(tmp_path: Path, encoder) -> None:
 def test_a_study_from_tables_equals_one_in_memory(dataset: Dataset, encoder, tmp_path: Path) -> None:
     class NoEntities:
         fingerprint, dim, encode_queries = encoder.fingerprint, encoder.dim, encoder.encode_queries
+        record = None
 
         def encode_entities(self, table, entity_type=None, batch_size=1024):
             raise AssertionError("all entities stand in the table")
