@@ -100,7 +100,7 @@ def _check_rows(table: pa.Table) -> None:
     ):
         row = pc.index(bad, True).as_py()
         if row >= 0:
-            raise DataError(f"Table query_interests has {what} in row {row}; fill it in, or leave the row out.")
+            raise DataError(f"Table query_interests has {what} in row {row + 1}; fill it in, or leave the row out.")
 
 
 def _gathered(table: pa.Table, taxonomy: Taxonomy) -> InterestExamples:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from classifiers.paths import PathBaseline
-from omnifeat.errors import DataError, MissingDependencyError, SettingError
+from omnifeat.data.text_lists import text_list
+from omnifeat.errors import MissingDependencyError, SettingError
 from omnifeat.text import normalise
 
 __all__ = ["LABEL", "LOSSES", "DivergedError", "FastTextClassifier", "fasttext_lines"]
@@ -241,12 +242,7 @@ def fasttext_lines(X: Any) -> list[str]:
     DataError
         Something is not text, or null.
     """
-    if isinstance(X, str):
-        raise DataError("Queries must be a list of texts; got a single text.")
-    texts = list(X)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"The query of row {row} must be text; got {text!r}.")
+    texts = text_list(X, empty=True)
     lines = [_SPLITTING.sub(" ", text) for text in normalise(pa.array(texts, pa.string())).to_pylist()]
     # The prefix inside a query is text; without its first underscores fastText reads it as such.
     return [" ".join(_plain_word(word) for word in line.split()) for line in lines]

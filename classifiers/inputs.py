@@ -1,14 +1,18 @@
 """Checks of what an `InterestClassifier` is given."""
 
+from collections.abc import Mapping
 from math import inf
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from classifiers.heads import HEADS
 from classifiers.taxonomy import Taxonomy
+from omnifeat.data.number_texts import is_number_type
+from omnifeat.data.text_lists import refuse_tables, text_list
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["check_settings", "read_embeddings", "read_texts", "read_weights"]
@@ -52,19 +56,32 @@ def read_texts(queries: Any) -> list[str] | None:
     Raises
     ------
     DataError
-        It is a single text, or some rows are text and others are not.
+        It is a table, a set or a single text, or some rows are text and others are not.
     """
-    if isinstance(queries, str):
-        raise DataError(f"Queries must be a list of texts or an array of embeddings; got the single text {queries!r}.")
+    if isinstance(queries, str | bytes | set | frozenset | Mapping) or _is_table_of_text(queries):
+        refuse_tables(queries)
     if not hasattr(queries, "__len__"):
         return None
-    found = queries.tolist() if hasattr(queries, "tolist") and getattr(queries, "ndim", 1) == 1 else queries
-    if not isinstance(found, list | tuple) or not any(isinstance(one, str) for one in found):
+    found = queries
+    if getattr(queries, "ndim", 1) == 1:
+        found = queries.tolist() if hasattr(queries, "tolist") else list(queries)
+    if not isinstance(found, list) or not any(isinstance(one, str) for one in found):
         return None
-    for row, one in enumerate(found):
-        if not isinstance(one, str):
-            raise DataError(f"The query of row {row} must be text; got {one!r}.")
-    return list(found)
+    return text_list(found)
+
+
+def _is_table_of_text(values: Any) -> bool:
+    """Whether this is a table with a column that is not of numbers; a table of numbers may hold embeddings."""
+    if isinstance(values, pa.Table | pa.RecordBatch):
+        return not all(is_number_type(field.type) for field in values.schema)
+    if getattr(values, "ndim", 2) != 2 or not hasattr(values, "columns"):
+        return False
+    dtypes = list(getattr(values, "dtypes", []))
+    # NumPy's kinds, as pandas has them; Polars' types say it themselves
+    return not all(
+        dtype.is_numeric() if hasattr(dtype, "is_numeric") else getattr(dtype, "kind", "O") in "biuf"
+        for dtype in dtypes
+    )
 
 
 def read_embeddings(queries: Any, width: int | None = None) -> npt.NDArray[np.float32]:
@@ -94,7 +111,7 @@ def read_embeddings(queries: Any, width: int | None = None) -> npt.NDArray[np.fl
         if not finite.all():
             row = start + int(np.flatnonzero(~finite)[0])
             raise DataError(
-                f"The embedding in row {row} holds NaN or infinity; encode the query again or leave it out."
+                f"The embedding in row {row + 1} holds NaN or infinity; encode the query again or leave it out."
             )
     return embeddings
 

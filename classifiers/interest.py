@@ -158,8 +158,8 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         if self.labels == "one" and has.several:
             row = int(np.flatnonzero(np.diff(has.starts) > 1)[0])
             raise SettingError(
-                f"Row {row} has {len(of_queries[row])} interests, but labels is 'one'; set it to 'several', or give "
-                "the query a row for each interest with a weight of its share."
+                f"Row {row + 1} has {len(of_queries[row])} interests, but labels is 'one'; set it to 'several', or "
+                "give the query a row for each interest with a weight of its share."
             )
         several = has.several if self.labels == "auto" else self.labels == "several"
         unseen = self._unseen(tree)

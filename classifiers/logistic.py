@@ -19,6 +19,7 @@ from classifiers.paths import PathBaseline
 from omnifeat.data.artefacts import checked, read_list
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.tensor_files import read_tensors, tensor_of
+from omnifeat.data.text_lists import text_list
 from omnifeat.errors import DataError, SettingError
 from omnifeat.text import normalise
 
@@ -260,11 +261,5 @@ class EmbeddingLogisticClassifier(_Logistic):
 
 
 def _normal_texts(X: Any) -> list[str]:
-    if isinstance(X, str):
-        raise DataError("Queries must be a list of texts; got a single text.")
-    texts = list(X)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"The query of row {row} must be text; got {text!r}.")
-    found: list[str] = normalise(pa.array(texts, pa.string())).to_pylist()
+    found: list[str] = normalise(pa.array(text_list(X, empty=True), pa.string())).to_pylist()
     return found

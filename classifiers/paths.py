@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from classifiers.interest import InterestPath
+from omnifeat.data.text_lists import is_unicode, refuse_tables
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["TARGETS", "PathBaseline", "path_sets"]
@@ -21,6 +22,7 @@ __all__ = ["TARGETS", "PathBaseline", "path_sets"]
 FloatArray = npt.NDArray[np.float64]
 PathSet = tuple[InterestPath, ...]
 TARGETS = ("paths", "levels")
+_COLLECTIONS = (list, tuple, set, frozenset, np.ndarray)
 
 
 def path_sets(paths: Sequence[Any], rows: int) -> list[PathSet]:
@@ -31,12 +33,15 @@ def path_sets(paths: Sequence[Any], rows: int) -> list[PathSet]:
     DataError
         There are fewer or more than the rows, or a row has no path, or one that is not names from the root.
     """
+    refuse_tables(paths, "interests")
+    if not hasattr(paths, "__len__"):
+        raise DataError(f"Interests must be a list, one for each of the {rows} queries; got {paths!r}.")
     if len(paths) != rows:
         raise DataError(f"There must be interests for each of the {rows} queries; got {len(paths)}.")
     checked = []
-    for row, given in enumerate(paths):
+    for row, given in enumerate(paths, start=1):
         several = [given] if isinstance(given, tuple) and given and isinstance(given[0], str) else given
-        if isinstance(several, str) or not several or not all(_is_path(path) for path in several):
+        if not isinstance(several, _COLLECTIONS) or not len(several) or not all(_is_path(path) for path in several):
             raise DataError(
                 f"The interests of row {row} must be a path of names from the root, such as ('animals', 'birds'), or "
                 f"several of them; got {given!r}."
@@ -46,7 +51,11 @@ def path_sets(paths: Sequence[Any], rows: int) -> list[PathSet]:
 
 
 def _is_path(path: Any) -> bool:
-    return isinstance(path, tuple | list) and len(path) > 0 and all(isinstance(name, str) and name for name in path)
+    return (
+        isinstance(path, tuple | list)
+        and len(path) > 0
+        and all(isinstance(name, str) and name and is_unicode(name) for name in path)
+    )
 
 
 class PathBaseline(BaseEstimator):

@@ -56,9 +56,9 @@ class Taxonomy:
         parents: dict[str, str | None] = {}
         for row, (interest, parent) in enumerate(zip(ids, above, strict=True)):
             if not interest:
-                raise DataError(f"Table interests has no interest_id in row {row}; give every interest an id.")
+                raise DataError(f"Table interests has no interest_id in row {row + 1}; give every interest an id.")
             if interest in parents:
-                raise DataError(f"Interest {interest!r} stands twice in table interests, again in row {row}.")
+                raise DataError(f"Interest {interest!r} stands twice in table interests, again in row {row + 1}.")
             parents[interest] = parent or None
         tree = cls(parents, {interest: name or interest for interest, name in zip(ids, names, strict=True)})
         tree._check("table interests")
@@ -313,8 +313,8 @@ class Taxonomy:
                 lost = self.parents[lost] or lost
             row = list(self.parents).index(lost)
             raise DataError(
-                f"Interest {lost!r} in row {row} of {where} stands below itself, by {self.parents[lost]!r}; break the "
-                "cycle by a null parent."
+                f"Interest {lost!r} in row {row + 1} of {where} stands below itself, by {self.parents[lost]!r}; break "
+                "the cycle by a null parent."
             )
         for siblings in self._children.values():
             seen: dict[str, str] = {}

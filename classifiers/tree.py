@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from classifiers.taxonomy import Taxonomy
+from omnifeat.data.text_lists import is_unicode, refuse_tables
 from omnifeat.errors import DataError
 
 __all__ = ["InterestPath", "InterestTree", "Memberships", "read_labels"]
@@ -137,12 +138,15 @@ def read_labels(
     DataError
         There are more or fewer labels than rows; a label is none of these; an interest is not in the taxonomy.
     """
+    refuse_tables(labels, "labels")
+    if not hasattr(labels, "__len__"):
+        raise DataError(f"Labels must be a list, one path for each of the {rows} embeddings; got {labels!r}.")
     if len(labels) != rows:
         raise DataError(f"There must be one path for each of the {rows} embeddings; got {len(labels)}.")
     known: dict[Any, InterestPath] = {}
     read: dict[Any, tuple[InterestPath, ...]] = {}
     checked: list[tuple[InterestPath, ...]] = []
-    for row, label in enumerate(labels):
+    for row, label in enumerate(labels, start=1):
         key = _hashable(label)
         if key is None or key not in read:
             found = _deepest([_path(one, row, taxonomy, known) for one in _several(label, row, taxonomy)])
@@ -191,7 +195,7 @@ def _path(one: Any, row: int, taxonomy: Taxonomy | None, known: dict[Any, Intere
         return known[key]
     if isinstance(key, str) and taxonomy is not None:
         found = taxonomy.path(key)
-    elif isinstance(key, tuple) and key and all(isinstance(name, str) and name for name in key):
+    elif isinstance(key, tuple) and key and all(isinstance(name, str) and name and is_unicode(name) for name in key):
         found = key
         if taxonomy is not None and (key[-1] not in taxonomy.parents or taxonomy.path(key[-1]) != key):
             raise DataError(

@@ -151,7 +151,7 @@ def _check_grades(judgments: pd.DataFrame) -> None:
     if invalid.any():
         row = int(invalid.argmax())
         raise DataError(
-            f"row {row} of the judgments has grade {judgments['grade'].iloc[row]} for query "
+            f"row {row + 1} of the judgments has grade {judgments['grade'].iloc[row]} for query "
             f"'{judgments['query'].iloc[row]}'; grades must be finite numbers"
         )
 

@@ -41,7 +41,9 @@ class JudgedFigures:
     unjudged
         Rows of the run, of judged queries, that were not judged and count as irrelevant.
     unscored
-        Rows of the run with a null or NaN score; they stand last.
+        Rows of the run without a finite score (null, NaN, infinite); they stand last.
+    conflicting
+        Pairs whose judgments differ; the lower median counts.
     """
 
     measures: tuple[str, ...]
@@ -51,6 +53,7 @@ class JudgedFigures:
     queries_without_run: int
     unjudged: int
     unscored: int
+    conflicting: int = 0
 
     def mean(self, measure: str) -> float:
         """Mean over the queries with a positive judgment; NaN if there are none."""
@@ -99,7 +102,7 @@ def as_qrels(judgments: pd.DataFrame, gain: str = "linear") -> pd.DataFrame:
         row = int(invalid.argmax())
         found = judgments["grade"].iloc[row]
         raise DataError(
-            f"row {row} of the judgments has grade {found} for query '{judgments['query'].iloc[row]}'; grades must "
+            f"row {row + 1} of the judgments has grade {found} for query '{judgments['query'].iloc[row]}'; grades must "
             "be whole numbers from 0 (irrelevant)" + (f" to {_LARGEST_GRADE}" if gain == "exponential" else "")
         )
     qrels = pd.DataFrame(
@@ -115,7 +118,7 @@ def as_qrels(judgments: pd.DataFrame, gain: str = "linear") -> pd.DataFrame:
 def as_run(rows: pd.DataFrame, score: str) -> pd.DataFrame:
     """Scored pairs (query, entity_id, `score`) as a trec-style run (query_id, doc_id, score) without ties.
 
-    The new score is minus the place by (-score, id) within the query. Null and NaN scores come last.
+    The new score is minus the place by (-score, id) within the query. What is not finite comes last.
 
     Raises
     ------
@@ -128,14 +131,14 @@ def as_run(rows: pd.DataFrame, score: str) -> pd.DataFrame:
         {
             "query_id": rows["query"].astype(str),
             "doc_id": rows["entity_id"].astype(str),
-            "score": rows[score].astype("float64"),
+            "score": _finite(rows[score]),
         }
     )
     double = run.duplicated(["query_id", "doc_id"])
     if double.any():
         row = int(double.to_numpy().argmax())
         raise DataError(
-            f"row {row} of the run repeats the pair of query '{run['query_id'].iloc[row]}' and entity "
+            f"row {row + 1} of the run repeats the pair of query '{run['query_id'].iloc[row]}' and entity "
             f"'{run['doc_id'].iloc[row]}'; keep one row for each pair"
         )
     run = run.sort_values(["query_id", "score", "doc_id"], ascending=[True, False, True], na_position="last")
@@ -208,8 +211,15 @@ def judged_figures(
         int((best == 0).sum()),
         without_run,
         int(unjudged.sum()),
-        int(rows[score].isna().sum()),
+        int(_finite(rows[score]).isna().sum()),
+        int((judgments.groupby(["query", "entity_id"])["grade"].nunique() > 1).sum()),
     )
+
+
+def _finite(scores: "pd.Series[Any]") -> "pd.Series[float]":
+    """Scores as float64, NaN for what is not finite."""
+    values = scores.astype("float64")
+    return values.where(np.isfinite(values))
 
 
 def _parse(name: str) -> Any:

@@ -270,7 +270,7 @@ def _catalogue_rows(ids: pa.StringArray) -> KeyIndex:
     rows = row_of.intern(ids.cast(pa.large_string()))
     if ids.null_count:
         raise DataError(
-            f"row {ids.is_null().index(True).as_py()} of the catalogue has a null id; give every entity an id"
+            f"row {ids.is_null().index(True).as_py() + 1} of the catalogue has a null id; give every entity an id"
         )
     if len(row_of) < len(ids):
         double = ids[int(np.flatnonzero(rows != np.arange(len(ids)))[0])].as_py()

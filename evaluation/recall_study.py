@@ -19,6 +19,7 @@ from evaluation.groups import pair_groups
 from evaluation.judged_pairs import group_mean_figures, judged_positives, positives_of_split
 from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
 from evaluation.run_rows import run_rows
+from evaluation.runs import Run
 from evaluation.seen_pairs import Knowledge, known_to_encoders
 from evaluation.streamed import ranks_from_tables
 from evaluation.study_rows import ROWS, StudyRows
@@ -187,8 +188,7 @@ def recall_studies(
     pretrained: PretrainedEncoder | None,
     settings: RecallSettings,
     on_row: Callable[[str], None] | None = None,
-    run: pa.Table | None = None,
-    run_columns: Sequence[str] = (),
+    run: Run | None = None,
     known_queries: KnownQueries | None = None,
     corpus_tables: CorpusTables | None = None,
     threads: int | None = None,
@@ -207,8 +207,8 @@ def recall_studies(
         What is measured.
     on_row
         Called with the name of each row before it is measured.
-    run, run_columns
-        Table of `query`, `entity_id` and scores, and its columns that become rows of the study beside the others.
+    run
+        Scored pairs; its columns become rows of the study beside the others.
     known_queries
         Encodes queries for the trained encoder, from tables where they hold them; null for the encoder itself.
     corpus_tables
@@ -246,7 +246,7 @@ def recall_studies(
         # queries are found by their text, which `known_queries` holds; the tables are of pins and products
         tables = None if entity_type == "query" else corpus_tables
         given = (encoder, pretrained, known_queries, tables)
-        study = _study(dataset, entity_type, rows, given, settings, on_row, run, run_columns, threads)
+        study = _study(dataset, entity_type, rows, given, settings, on_row, run, threads)
         studies.append(replace(study, positives=positives.get(entity_type)))
     return studies
 
@@ -274,8 +274,7 @@ def _study(
     encoders: tuple[FrozenEncoder | None, PretrainedEncoder | None, KnownQueries | None, CorpusTables | None],
     settings: RecallSettings,
     on_row: Callable[[str], None] | None,
-    run: pa.Table | None,
-    run_columns: Sequence[str],
+    run: Run | None,
     threads: int | None,
 ) -> RecallStudy:
     encoder, pretrained, known_queries, tables = encoders
@@ -302,7 +301,7 @@ def _study(
         known_queries=known_queries,
         corpus_tables=tables,
     )
-    of_run = {} if run is None else {row.name: row for row in run_rows(run, run_columns, pairs)}
+    of_run = {} if run is None else {row.name: row for row in run_rows(run, pairs)}
     names = rows.names(settings.rows)
     double = next((name for name in of_run if name in names), None)
     if double is not None:

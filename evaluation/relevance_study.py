@@ -3,25 +3,27 @@
 Shapes: Q queries, S score columns.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evaluation.bootstrap import Interval
 from evaluation.judged import JudgedFigures, judgments_of_type
 from evaluation.judged_means import MeansSettings, NewMeans, judged_means, new_means
+from evaluation.runs import Run, checked_run, refuse_nothing_shared
 from evaluation.seen_pairs import Knowledge, known_by_columns, known_to_encoders
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.meeting import case_and_space
 from omnifeat.errors import DataError, SettingError
 from omnifeat.models.training_record import PAIR_KNOWN, UNKNOWN, TrainingRecord
 
-__all__ = ["RelevanceSettings", "RelevanceStudy", "relevance_study", "score_columns"]
+__all__ = ["RelevanceSettings", "RelevanceStudy", "relevance_study"]
 
-_NOT_SCORES = {"query", "entity_id", "entity_type", "grade", "position", "fold"}
+_SHOWN = 100_000  # distinct queries looked at to find those that differ in writing alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class RelevanceStudy:
         Value of the `by` column -> (number of queries, score column -> main measure).
     reference
         The column compared with.
+    notes
+        Sentences on what was left out, turned round, or is written otherwise than in the judgments.
     knowledge
         What the encoder was trained on of the judged pairs; null where nobody can tell.
     new
@@ -98,36 +102,17 @@ class RelevanceStudy:
     differences: dict[str, Interval | None]
     groups: dict[str, tuple[int, dict[str, Interval]]]
     reference: str
+    notes: tuple[str, ...] = ()
     knowledge: Knowledge | None = None
     new: dict[str, NewMeans] = field(default_factory=dict)
 
 
-def score_columns(run: pa.Table, asked: Sequence[str] | None) -> list[str]:
-    """The score columns that are asked for, or all numeric ones.
-
-    Raises
-    ------
-    DataError
-        If query or entity_id or a column that is asked for is not there, or no column is numeric.
-    """
-    there = run.column_names
-    for column in ("query", "entity_id", *(asked or ())):
-        if column not in there:
-            raise DataError(f"the run has no column '{column}'; its columns are {', '.join(there)}")
-    if asked is not None:
-        return list(asked)
-    found = [
-        field.name
-        for field in run.schema
-        if field.name not in _NOT_SCORES and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
-    ]
-    if not found:
-        raise DataError(f"the run has no numeric score column; its columns are {', '.join(there)}")
-    return found
-
-
 def relevance_study(
-    dataset: Dataset, run: pa.Table, settings: RelevanceSettings, record: TrainingRecord | None = None
+    dataset: Dataset,
+    run: pa.Table,
+    settings: RelevanceSettings,
+    record: TrainingRecord | None = None,
+    name: str = "the run",
 ) -> RelevanceStudy:
     """Measure each score column of the run against the dataset's judgments.
 
@@ -141,31 +126,38 @@ def relevance_study(
         What is measured.
     record
         What the encoder behind the scores was trained on; null for what the run's own columns `trained_on` say.
+    name
+        What messages call the run.
 
     Raises
     ------
     DataError
-        If the judgments or the run are not as they must be, or share no query.
+        If the judgments or the run are not as they must be, or share no query or no entity, or no grade is above 0.
     SettingError
         If the reference, a measure or the gain is unknown.
     """
-    columns = score_columns(run, settings.columns)
+    checked = checked_run(run, settings.columns, name, settings.entity_type)
+    columns = list(checked.scores)
     reference = settings.reference or columns[0]
     if reference not in columns:
         raise SettingError(f"the reference '{reference}' is not among the score columns {', '.join(columns)}")
     grouped = [] if settings.by is None else [settings.by]
     typed = [] if record is None else ["entity_type"]
     judgments = judgments_of_type(dataset, ["query", "entity_id", "grade", *grouped, *typed], settings.entity_type)
-    rows: pd.DataFrame = run.select(["query", "entity_id", *columns]).to_pandas()
-    kept = np.ones(len(rows), np.bool_)
-    if settings.judged_only:
-        keys = pd.MultiIndex.from_frame(judgments[["query", "entity_id"]])
-        kept = pd.MultiIndex.from_frame(rows[["query", "entity_id"]]).isin(keys)
-        rows = rows[kept]
-    if not rows["query"].isin(judgments["query"]).any():
-        raise DataError(
-            "no query of the run has a judgment in the dataset; check that both hold the queries in the same writing"
-        )
+    _refuse_two_types(dataset, judgments, settings)
+    place = str(dataset.place("judgments"))
+    if not (judgments["grade"] > 0).any():
+        raise DataError(f"{place} has no grade above 0, so there is nothing to find; check the grades")
+    judged = [pa.array(judgments[column].unique(), pa.large_string()) for column in ("query", "entity_id")]
+    refuse_nothing_shared(checked, judged[0], judged[1], place)
+    rows = pd.DataFrame({"query": checked.queries, "entity_id": checked.entity_ids, **checked.scores})
+    keys = pd.MultiIndex.from_frame(judgments[["query", "entity_id"]])
+    is_judged = pd.MultiIndex.from_frame(rows[["query", "entity_id"]]).isin(keys)
+    notes = [*checked.notes, *_other_writings(checked, judged[0], place)]
+    if not is_judged.any():
+        notes.append(f"no row of {name} is a judged pair, so that all figures are 0; check that both belong together")
+    kept = is_judged if settings.judged_only else np.ones(len(rows), np.bool_)
+    rows = rows[kept]
     means = judged_means(judgments, rows, columns, reference, settings.means)
     groups: dict[str, tuple[int, dict[str, Interval]]] = {}
     if settings.by is not None:
@@ -175,17 +167,54 @@ def relevance_study(
                 len(part.figures[reference].queries),
                 {column: part.intervals[column][settings.measures[0]] for column in columns},
             )
-    known, in_run = _known(judgments, run, kept, record)
+    known, in_run = _known(judgments, run.take(pa.array(checked.rows)), checked, kept, record)
     new = {}
     if known is not None and in_run is not None:
         new = new_means(judgments, known, rows, in_run, columns, reference, settings.means)
-    return RelevanceStudy(means.figures, means.intervals, means.differences, groups, reference, known, new)
+    return RelevanceStudy(
+        means.figures, means.intervals, means.differences, groups, reference, tuple(notes), known, new
+    )
+
+
+def _refuse_two_types(dataset: Dataset, judgments: pd.DataFrame, settings: RelevanceSettings) -> None:
+    """Refuse judgments of one id as an entity of two types, which a run's ids cannot tell apart."""
+    if settings.entity_type is not None or not dataset.has_column("judgments", "entity_type"):
+        return
+    kinds = dataset.read("judgments", ["entity_type"])["entity_type"].to_pandas().to_numpy()
+    pairs = judgments[["query", "entity_id"]].assign(kind=kinds)
+    several = pairs.groupby(["query", "entity_id"])["kind"].nunique() > 1
+    if several.any():
+        query, entity_id = several.index[int(several.to_numpy().argmax())]
+        raise DataError(
+            f"{dataset.place('judgments')} judges the id '{entity_id}' as entities of several types for the query "
+            f"'{query}'; name one with --entity-type"
+        )
+
+
+def _other_writings(run: Run, judged: pa.Array, place: str) -> list[str]:
+    """How many judged queries the run has in another letter case or spacing alone."""
+    absent = judged.filter(pc.invert(pc.is_in(judged, run.queries)))
+    strange = pc.unique(run.queries.filter(pc.invert(pc.is_in(run.queries, judged)))).slice(0, _SHOWN).to_pylist()
+    forms = {case_and_space(query): query for query in reversed(strange)}
+    found = [(query, forms[form]) for query in absent.to_pylist() if (form := case_and_space(query)) in forms]
+    if not found:
+        return []
+    return [
+        f"{len(found):,} judged queries stand in {run.name} in another letter case or spacing alone and count as "
+        f"absent, such as {found[0][1]!r} for {found[0][0]!r} in {place}; write them alike"
+    ]
 
 
 def _known(
-    judgments: pd.DataFrame, run: pa.Table, kept: npt.NDArray[np.bool_], record: TrainingRecord | None
+    judgments: pd.DataFrame,
+    table: pa.Table,
+    run: Run,
+    kept: npt.NDArray[np.bool_],
+    record: TrainingRecord | None,
 ) -> tuple[Knowledge | None, Knowledge | None]:
-    """What the encoder was trained on of the judged pairs, and of the rows of the run that are kept.
+    """What the encoder was trained on of the judged pairs, and of the rows of the run (R,) that are kept.
+
+    `table` has the run's other columns, in its rows.
 
     A run's columns tell nothing of a judged pair that the run does not hold: it is new where its query is, and else
     taken to be known, so that no pair is called new that may not be.
@@ -193,14 +222,14 @@ def _known(
     if record is not None:
         told = {"its training record": record}
         columns = (pa.array(judgments[name], pa.string()) for name in ("query", "entity_type", "entity_id"))
-        types = run["entity_type"] if "entity_type" in run.column_names else None
-        in_run = known_to_encoders(told, run["query"], types, run["entity_id"])
+        types = table["entity_type"] if "entity_type" in table.column_names else None
+        in_run = known_to_encoders(told, run.queries, types, run.entity_ids)
         return known_to_encoders(told, *columns), None if in_run is None else in_run.of(kept)
-    in_run = known_by_columns(run)
+    in_run = known_by_columns(table)
     if in_run is None:
         return None, None
     codes = pd.Series(
-        in_run.codes, index=pd.MultiIndex.from_arrays([run["query"].to_pylist(), run["entity_id"].to_pylist()])
+        in_run.codes, index=pd.MultiIndex.from_arrays([run.queries.to_pylist(), run.entity_ids.to_pylist()])
     )
     of_query = codes.groupby(level=0).max()
     pairs = codes[~codes.index.duplicated()].reindex(pd.MultiIndex.from_frame(judgments[["query", "entity_id"]]))

@@ -292,6 +292,8 @@ def relevance_json(study: RelevanceStudy, settings: RelevanceSettings, dataset: 
         "queries": len(one.queries),
         "queries_without_positive": one.queries_without_positive,
         "queries_without_run": one.queries_without_run,
+        "pairs_with_several_grades": one.conflicting,
+        "notes": list(study.notes),
         "unjudged_rows": one.unjudged,
         "columns": {
             column: {
@@ -370,7 +372,15 @@ def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, datas
         f"out; {one.queries_without_run:,} that the run does not hold count as 0.",
         f"Equal scores are ordered by id, unscored rows stand last, and rows that were not judged {unjudged}.",
         f"The gain of a grade is {settings.gain}.",
+        *(
+            [f"{one.conflicting:,} pairs have several grades; the lower median of each counts."]
+            if one.conflicting
+            else []
+        ),
+        *(f"{note[0].upper()}{note[1:]}." for note in study.notes),
     ]
+    if one.conflicting:
+        lines.append(f"{one.conflicting:,} pairs have several grades; the lower median of each counts.")
     lines += interval_lines(settings.resamples, settings.level, settings.seed, drawn="the queries")
     parts.append("## How it was measured\n\n" + "\n".join(f"- {line}" for line in lines))
     return "\n\n".join(parts) + "\n"

@@ -24,6 +24,7 @@ import torch
 
 from omnifeat.cores import thread_count
 from omnifeat.data.files import as_table, replace_when_whole
+from omnifeat.data.text_lists import text_list
 from omnifeat.entity_sources import entity_sources
 from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.models.config import EncoderConfig
@@ -32,7 +33,7 @@ from omnifeat.models.entity_features import EntityTable
 from omnifeat.models.hub import encoder_folder_of, upload_encoder
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer
-from omnifeat.models.query_tokenizer import pad_batch, query_list
+from omnifeat.models.query_tokenizer import pad_batch
 from omnifeat.models.training_record import TrainingRecord
 from omnifeat.models.vectors import vector_column
 from omnifeat.pair_features import FeatureOptions, featurize_table
@@ -249,7 +250,7 @@ class FrozenEncoder:
             A query is null, empty or no text; the message names the row.
         """
         _check_batch_size(batch_size)
-        queries = query_list(texts)
+        queries = text_list(texts)
         embeddings = np.empty((len(queries), self.dim), np.float32)
         tokenizer = self._parts.query_tokenizer
         window = batch_size * _SORTED_BATCHES

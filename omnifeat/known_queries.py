@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnifeat.data.text_lists import text_list
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.errors import DataError
 from omnifeat.frozen import FrozenEncoder
@@ -56,6 +57,7 @@ class KnownQueries:
 
     def encode_queries(self, texts: Sequence[str]) -> Float32:
         """Embeddings float32 `(len(texts), dim)` of unit length; raises what reading a table and encoding raise."""
+        texts = text_list(texts)
         distinct = list(dict.fromkeys(texts))
         wanted = pa.array(distinct, pa.large_string())
         vectors = np.empty((len(distinct), self._encoder.dim), np.float32)

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from omnifeat.data.text_lists import refuse_tables, text_list
 from omnifeat.errors import SettingError
 from omnifeat.models.backbone import pool_tokens, without_provenance
 from omnifeat.models.encoder_folder import fingerprint_of
-from omnifeat.models.query_tokenizer import query_list
 from omnifeat.transformers_checks import check_text_model
 from omnifeat.transformers_files import TransformersFolder, text_model_class
 
@@ -92,13 +92,20 @@ class PretrainedEncoder:
 
     def encode_queries(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
         """Unit vectors float32 (n, D) of queries; raises `DataError` at one that is null, empty or no text."""
-        return self.encode(query_list(texts))
+        return self.encode(text_list(texts))
 
     @torch.inference_mode()
     def encode(
         self, texts: Sequence[str], batch_size: int = 128, on_batch: Callable[[int], None] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Unit vectors float32 (n, D); each distinct text is encoded once, in batches of similar lengths."""
+        """Unit vectors float32 (n, D); each distinct text is encoded once, in batches of similar lengths.
+
+        Raises
+        ------
+        DataError
+            The texts are a table, a mapping, a set or a single text.
+        """
+        refuse_tables(texts, "texts")
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         vectors = np.empty((len(distinct), self.dim), dtype=np.float32)
         for start in range(0, len(distinct), batch_size):

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.data.text_lists import text_list
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.errors import EncoderError, FingerprintError, SettingError
 from omnifeat.frozen import FrozenEncoder
@@ -53,6 +54,7 @@ class StackedEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embeddings float32 (len(texts), dim); raises what the encoders raise."""
+        texts = text_list(texts)  # once, where they are a generator
         return np.hstack([encoder.encode_queries(texts) for encoder in self.encoders])
 
 

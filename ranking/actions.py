@@ -57,7 +57,7 @@ def read_actions(actions: Any, rows: int, known: Mapping[str, float], what: str 
     if unknown.any():
         row = int(np.flatnonzero(unknown)[0])
         raise DataError(
-            f"The {what} of row {row} is {found[row]!r}, which has no gain; the actions are {', '.join(known)}: "
+            f"The {what} of row {row + 1} is {found[row]!r}, which has no gain; the actions are {', '.join(known)}: "
             "name it among the gains, or make it null."
         )
     return np.where(nothing, -1, places).astype(np.int64)

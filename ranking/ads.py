@@ -304,7 +304,9 @@ def long_clicks(labels: Any, rows: int, what: str = "label") -> IntArray:
     wrong = ~np.isin(found, (0, 1))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"The {what} of row {row} is {found[row]}; it must be 0 or 1, whether there was a long click.")
+        raise DataError(
+            f"The {what} of row {row + 1} is {found[row]}; it must be 0 or 1, whether there was a long click."
+        )
     return found.astype(np.int64)
 
 
@@ -319,5 +321,5 @@ def _positions(positions: Any, rows: int) -> FloatArray:
     wrong = ~(np.isfinite(places) & (places >= 1))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"The position of row {row} is {found[row]}; it must be a number from 1.")
+        raise DataError(f"The position of row {row + 1} is {found[row]}; it must be a number from 1.")
     return places

@@ -156,7 +156,7 @@ def _cut(
             try:
                 ranker._graded(piece[_LABEL], codes, piece.num_rows)
             except DataError as error:
-                raise DataError(f"In the batch of {table} that begins with row {start}: {error}") from None
+                raise DataError(f"In the batch of {table} that begins with row {start + 1}: {error}") from None
             for value in hashes:
                 seen[value % parts].add(value)
             for part in np.unique(part_of).tolist():

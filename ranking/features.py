@@ -80,7 +80,7 @@ def read_features(data: Any) -> Features:
     if infinite is not None:
         row, column = infinite
         raise DataError(
-            f"Feature {features.names[column]!r} is infinite in row {row}; "
+            f"Feature {features.names[column]!r} is infinite in row {row + 1}; "
             "give a finite number, or null where it is missing."
         )
     return features

@@ -55,7 +55,7 @@ def check_grades(labels: Any, rows: int, what: str = "label") -> npt.NDArray[np.
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"The {what} of row {row} is {raw[row]}; every {what} must be a whole number from 0 to {MAX_GRADE:,}"
+            f"The {what} of row {row + 1} is {raw[row]}; every {what} must be a whole number from 0 to {MAX_GRADE:,}"
             f"{', higher for better' if 'label' in what else ''}."
         )
     return grades.astype(np.int64)
@@ -74,7 +74,7 @@ def encode_queries(query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], np
         raise DataError(f"There must be one query id for each of the {rows} rows; got shape {ids.shape} instead.")
     missing = pd.isna(ids)
     if missing.any():
-        raise DataError(f"The query id of row {int(np.flatnonzero(missing)[0])} is null; give every row its query.")
+        raise DataError(f"The query id of row {int(np.flatnonzero(missing)[0]) + 1} is null; give every row its query.")
     kinds = {type(value) for value in ids.tolist()}
     codes, distinct = pd.factorize(ids, sort=len(kinds) == 1)
     return codes.astype(np.int64), np.asarray(distinct)

@@ -247,7 +247,7 @@ def check_scores(scores: Any, rows: int, what: str = "score") -> FloatArray:
         raise DataError(f"Every {what} must be a number; got {raw.dtype} values instead.") from None
     if not np.isfinite(found).all():
         row = int(np.flatnonzero(~np.isfinite(found))[0])
-        raise DataError(f"The {what} of row {row} is {raw[row]}; give every row a finite number.")
+        raise DataError(f"The {what} of row {row + 1} is {raw[row]}; give every row a finite number.")
     return found
 
 

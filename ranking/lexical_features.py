@@ -165,7 +165,7 @@ def _entity_rows(pairs: pa.Table, entities: pa.Table) -> npt.NDArray[np.int64]:
             if key in seen:
                 raise DataError(
                     f"Id {entities['id'][row].as_py()!r} stands more than once among the entities, "
-                    f"again in row {row}; keep one row per id."
+                    f"again in row {row + 1}; keep one row per id."
                 )
             seen.add(key)
     found = pc.index_in(pair_keys, value_set=entity_keys, skip_nulls=True)

@@ -127,9 +127,9 @@ def _checked(probabilities: Any, outcomes: Any) -> tuple[FloatArray, FloatArray]
     wrong = ~((values >= 0) & (values <= 1))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"The probability of row {row} is {values[row]}; it must be from 0 to 1.")
+        raise DataError(f"The probability of row {row + 1} is {values[row]}; it must be from 0 to 1.")
     wrong = ~np.isin(happened, (0, 1))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"The outcome of row {row} is {happened[row]}; it must be 0 or 1.")
+        raise DataError(f"The outcome of row {row + 1} is {happened[row]}; it must be 0 or 1.")
     return values, happened

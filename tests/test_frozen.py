@@ -340,12 +340,14 @@ def test_no_queries_give_no_vectors(encoder: FrozenEncoder) -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["a", None], "Row 1 of the queries is null"),
-        (pd.Series(["a", None]), "Row 1 of the queries is null"),
-        (["a", "b", " \t\u3000"], "Row 2 of the queries is empty"),
-        ([3], "Row 0 of the queries is 3, which is no text"),
-        (["a\ud800"], "Row 0 of the queries is not valid Unicode"),
+        (["a", None], "Row 2 of the queries is null"),
+        (pd.Series(["a", None]), "Row 2 of the queries is null"),
+        (["a", "b", " \t\u3000"], "Row 3 of the queries is empty"),
+        ([3], "Row 1 of the queries is 3, which is no text"),
+        (["a\ud800"], "Row 1 of the queries is not valid Unicode"),
         ("red shoes", "Queries must come as a list"),
+        (pd.DataFrame({"query": ["a", "b"]}), r"Queries must be one column; .* such as table\['query'\]"),
+        ({"query": ["a", "b"]}, "Queries must be one column; got a table"),
     ],
 )
 def test_a_query_that_is_no_text_is_named(texts: Any, message: str, encoder: FrozenEncoder) -> None:

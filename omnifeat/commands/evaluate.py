@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from omnifeat.commands import evaluate_ab, evaluate_agreement, evaluate_humans
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report
+from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, report, warn
 
 app = typer.Typer(help="Measure Recall@k and relevance beside baselines.", no_args_is_help=True)
 app.command("ab")(evaluate_ab.main)
@@ -17,6 +17,10 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Dataset folde
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures, a table and a picture.")]
 BootstrapOption = Annotated[int, typer.Option(min=0, help="Resamples of the queries; 0 for no intervals.")]
 LevelOption = Annotated[float, typer.Option(help="Share of the resamples inside an interval.")]
+QueriesOption = Annotated[
+    str | None,
+    typer.Option(help="Table of query_id and query, or TREC topics: the texts of a run's queries, where it has ids."),
+]
 SeedOption = Annotated[int, typer.Option(help="Of the resamples, of a corpus sample and of random scores.")]
 
 
@@ -50,9 +54,10 @@ def recall(
         str, typer.Option(help="Text columns of an entity that the pretrained encoder sees.")
     ] = "title,description,caption,engaged_queries",
     run: Annotated[
-        str | None, typer.Option(help="Table with query, entity_id and scores; each score column is a row.")
+        str | None, typer.Option(help="Table with query, entity_id and scores, or a TREC run; each column is a row.")
     ] = None,
     run_columns: Annotated[str | None, typer.Option(help="Score columns of --run; all numeric ones.")] = None,
+    queries: QueriesOption = None,
     entity_type: Annotated[str | None, typer.Option(help="pin, product or query; all that have pairs.")] = None,
     action: Annotated[str | None, typer.Option(help="Engagements that count, separated by commas.")] = None,
     by: Annotated[
@@ -81,7 +86,6 @@ def recall(
 ) -> None:
     """Recall@k of the split's engaged pairs: the trained encoder beside baselines, with intervals."""
     from evaluation.recall_study import REFERENCE, RecallSettings, recall_studies
-    from evaluation.relevance_study import score_columns
     from evaluation.reports import (
         ReportContext,
         check_target,
@@ -91,11 +95,11 @@ def recall(
         recall_rows,
         write_recall,
     )
+    from evaluation.runs import checked_run, read_run_table, with_query_texts
     from evaluation.seen_pairs import what_is_known
     from evaluation.tables import text_table
     from omnifeat.corpus_tables import CorpusTables
     from omnifeat.data.dataset import Dataset
-    from omnifeat.data.files import read_table
     from omnifeat.errors import SettingError
     from omnifeat.frozen import FrozenEncoder
     from omnifeat.known_queries import KnownQueries
@@ -145,7 +149,11 @@ def recall(
         untrained = PretrainedEncoder.load(
             pretrained, pooling=pretrained_pooling, prefix=pretrained_prefix, threads=threads
         )
-    scored = None if run is None else read_table(run)
+    scored = None
+    if run is not None:
+        scored = checked_run(with_query_texts(read_run_table(run), run, dataset, queries), _listed(run_columns), run)
+        for note in scored.notes:
+            warn(note)
     studies = recall_studies(
         dataset,
         trained,
@@ -153,7 +161,6 @@ def recall(
         settings,
         on_row=lambda name: typer.echo(f"measuring {name}", err=True),
         run=scored,
-        run_columns=() if scored is None else score_columns(scored, _listed(run_columns)),
         known_queries=known,
         corpus_tables=entity_tables,
         threads=threads,
@@ -185,8 +192,9 @@ def recall(
 @app.command("relevance")
 def relevance(
     data: DataArgument,
-    run: Annotated[str, typer.Option(help="Table with query, entity_id and one or more score columns.")],
+    run: Annotated[str, typer.Option(help="Table with query, entity_id and one or more score columns, or a TREC run.")],
     out: OutOption,
+    queries: QueriesOption = None,
     columns: Annotated[str | None, typer.Option(help="Score columns, separated by commas; all numeric ones.")] = None,
     reference: Annotated[str | None, typer.Option(help="Column to compare the others with; the first.")] = None,
     measures: Annotated[
@@ -211,10 +219,10 @@ def relevance(
     """NDCG and the like of each score column of a run, against the dataset's judgments."""
     from evaluation.relevance_study import RelevanceSettings, relevance_study
     from evaluation.reports import check_target, new_rows, relevance_json, relevance_rows, write_relevance
+    from evaluation.runs import read_run_table, with_query_texts
     from evaluation.seen_pairs import what_is_known
     from evaluation.tables import text_table
     from omnifeat.data.dataset import Dataset
-    from omnifeat.data.files import read_table
     from omnifeat.frozen import FrozenEncoder
 
     settings = RelevanceSettings(
@@ -232,13 +240,16 @@ def relevance(
     check_target(out, overwrite)
     dataset = Dataset.open(data)
     record = None if encoder is None else FrozenEncoder.from_pretrained(encoder).record
-    study = relevance_study(dataset, read_table(run), settings, record)
+    scored = with_query_texts(read_run_table(run), run, dataset, queries)
+    study = relevance_study(dataset, scored, settings, record, run)
+    for note in study.notes:
+        warn(note)
     files = write_relevance(out, study, settings, dataset.info.name, run)
-    queries = len(study.figures[study.reference].queries)
-    shown = [f"{queries:,} queries with a positive judgment", text_table(*relevance_rows(study, settings))]
+    with_positive = len(study.figures[study.reference].queries)
+    shown = [f"{with_positive:,} queries with a positive judgment", text_table(*relevance_rows(study, settings))]
     shown.append(what_is_known(study.knowledge))
     if study.new:
-        shown.append(text_table(*new_rows(queries, study.new, settings.measures[0])))
+        shown.append(text_table(*new_rows(with_positive, study.new, settings.measures[0])))
     result = {
         **relevance_json(study, settings, dataset.info.name, run),
         "files": [str(path) for path in files],

@@ -149,7 +149,7 @@ def _of_text(
     if strict and count:
         row = pc.index(unscored, True).as_py()
         raise DataError(
-            f"Pair in row {row} of {pairs} (query {pair_table['query'][row].as_py()!r}, entity "
+            f"Pair in row {row + 1} of {pairs} (query {pair_table['query'][row].as_py()!r}, entity "
             f"{pair_table['entity_id'][row].as_py()!r}) has no query or an unknown entity; correct it, "
             "or leave out --strict."
         )

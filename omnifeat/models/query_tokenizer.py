@@ -3,57 +3,23 @@
 Shape legend: B queries, L word pieces of the longest query in a batch.
 """
 
-import math
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from omnifeat.errors import DataError
 from omnifeat.models.config import QueryConfig
 from omnifeat.transformers_files import TransformersFolder, load_tokenizer
 
-__all__ = ["QueryTokenizer", "normalise_query", "pad_batch", "query_list"]
+__all__ = ["QueryTokenizer", "normalise_query", "pad_batch"]
 
 
 def normalise_query(text: str) -> str:
     """Trimmed text in NFKC, each run of white space one blank. Letter case is left to the tokenizer."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
-
-
-def query_list(texts: Any) -> Sequence[str]:
-    """Any column of text (list, NumPy, pandas, Polars, Arrow) as a list of str.
-
-    Raises
-    ------
-    DataError
-        A row is null, empty or no text; the first such row is named.
-    """
-    if isinstance(texts, str):
-        raise DataError(f"Queries must come as a list; got the single text {texts!r}, so write [{texts!r}].")
-    if isinstance(texts, pa.Array | pa.ChunkedArray):
-        queries = texts.to_pylist()
-    elif hasattr(texts, "tolist"):  # NumPy and pandas
-        queries = texts.tolist()
-    else:
-        queries = list(texts)
-    for row, text in enumerate(queries):
-        if not isinstance(text, str):
-            missing = text is None or (isinstance(text, float) and math.isnan(text))  # pandas writes null as NaN
-            found = "null" if missing else f"{text!r}, which is no text"
-            raise DataError(f"Row {row} of the queries is {found}; give every row a text.")
-        if not text or text.isspace():
-            raise DataError(f"Row {row} of the queries is empty; give every row a text.")
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise DataError(f"Row {row} of the queries is not valid Unicode ({text!r}); mend the text.") from error
-    return queries
 
 
 def pad_batch(sequences: Sequence[Sequence[int]], padding_id: int) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ class _Place:
 
     def row(self, position: int) -> str:
         row = position if self.rows is None else int(self.rows[position])
-        return f"column '{self.column}' of table '{self.table}', row {row} (id {self.ids[row].as_py()!r})"
+        return f"column '{self.column}' of table '{self.table}', row {row + 1} (id {self.ids[row].as_py()!r})"
 
 
 def vector_column(table: pa.Table, column: str, width: int, *, name: str, ids: pa.Array) -> VectorColumn:

@@ -323,7 +323,7 @@ class HnswIndex:
         lengths = lengths_of(queries)
         if not np.isfinite(lengths).all():
             row = int(np.flatnonzero(~np.isfinite(lengths))[0])
-            raise DataError(f"The query vector in row {row} holds NaN or infinity.")
+            raise DataError(f"The query vector in row {row + 1} holds NaN or infinity.")
         asked = np.flatnonzero(lengths > 0)
         units_QD = unit_rows(queries, lengths, asked)
         if self.graph is None or k >= len(self):

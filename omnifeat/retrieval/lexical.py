@@ -21,6 +21,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 import xxhash
 
+from omnifeat.data.text_lists import refuse_tables
 from omnifeat.errors import DataError, SettingError
 from omnifeat.text.codepoints import IGNORED, MARK, SINGLE, WORD, code_point_class
 from omnifeat.text.normalise import normalise
@@ -310,11 +311,13 @@ def lexical_scorer(name: str, seed: int = 0) -> LexicalScorer:
 
 
 def _normalised(texts: Sequence[str | None]) -> list[str]:
+    refuse_tables(texts, "texts")
     normal: list[str] = normalise(pa.array(texts, pa.string())).to_pylist()
     return normal
 
 
 def _distinct(queries: Sequence[str]) -> tuple[list[str], IntArray]:
+    refuse_tables(queries)
     places: dict[str, int] = {}
     place = np.fromiter((places.setdefault(query, len(places)) for query in queries), np.int64, count=len(queries))
     return list(places), place

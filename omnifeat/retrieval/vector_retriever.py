@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import iter_batches, read_schema
+from omnifeat.data.text_lists import text_list
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import is_dataset_folder
 from omnifeat.errors import DataError
@@ -72,7 +73,8 @@ class VectorRetriever:
 
         A query that is null or blank is refused by the encoder with `DataError`.
         """
-        vectors = self.encoder.encode_queries(list(queries))
+        queries = text_list(queries)
+        vectors = self.encoder.encode_queries(queries)
         return run_table(
             self.index, queries, vectors, k, breadth=self.breadth, min_score=self.min_score, threads=threads
         )

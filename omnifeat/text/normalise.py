@@ -49,7 +49,7 @@ def text_buffers(strings: pa.Array | pa.ChunkedArray) -> Iterator[TextBuffers]:
             broken = inspect_strings(buffers.data, buffers.offsets, table, unstable)
             if broken >= 0:
                 raise DataError(
-                    f"Row {done + start + broken} of the text column is not UTF-8; convert the text to UTF-8 first."
+                    f"Row {done + start + broken + 1} of the text column is not UTF-8; convert the text to UTF-8 first."
                 )
             if unstable.any():
                 buffers = _buffers(_replace_unstable(part, unstable))

@@ -93,7 +93,7 @@ class Catalogue:
         if (found < 0).any():
             row = int(np.argmin(found))
             raise DataError(
-                f"the catalogue has no {pairs['entity_type'][row].as_py()} '{ids[row].as_py()}' of row {row}; "
+                f"the catalogue has no {pairs['entity_type'][row].as_py()} '{ids[row].as_py()}' of row {row + 1}; "
                 "give pairs of the dataset that the stack was made of"
             )
         return found

@@ -108,7 +108,7 @@ def test_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
         TfidfLogisticClassifier(char_ngrams=(0, 0)).fit(TEXTS, PATHS)
     with pytest.raises(DataError, match="not blank"):
         TfidfLogisticClassifier().fit(["", " "], PATHS[:2])
-    with pytest.raises(DataError, match="row 0 must be text"):
+    with pytest.raises(DataError, match="Row 1 of the queries is"):
         TfidfLogisticClassifier().fit([1, 2], PATHS[:2])
     with pytest.raises(DataError, match="finite"):
         EmbeddingLogisticClassifier().fit(inputs * np.nan, PATHS)
@@ -117,7 +117,7 @@ def test_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
         fitted.predict(inputs[:, :3])
     with pytest.raises(DataError, match=r"each of the 2 queries; got 1"):
         path_sets([FOOD], 2)
-    with pytest.raises(DataError, match="row 0 must be a path"):
+    with pytest.raises(DataError, match="row 1 must be a path"):
         path_sets(["food"], 1)
     monkeypatch.setitem(sys.modules, "hiclass", None)
     with pytest.raises(MissingDependencyError, match="pip install hiclass"):

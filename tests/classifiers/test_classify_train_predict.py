@@ -173,7 +173,7 @@ def test_bad_input_is_one_sentence(folder: Path) -> None:
     data, new = folder / "data", folder / "new"
     train = ("-e", "encoder", "-o", new)
     write(folder / "cycle", [("owl", "a")], {"a": "b", "b": "a"})
-    refused(omnifeat("train", folder / "cycle", *train), "'a' in row 0 of table interests stands below itself, by 'b'")
+    refused(omnifeat("train", folder / "cycle", *train), "'a' in row 1 of table interests stands below itself, by 'b'")
     write(folder / "unknown", [("owl", "cats")])
     refused(omnifeat("train", folder / "unknown", "--part", "all", *train), "'cats' is not in table interests")
     refused(omnifeat("train", data, "--strict", *train), "Interest 'cars' of the taxonomy has no query to learn from")
@@ -191,7 +191,7 @@ def test_rows_that_cannot_be_read_are_named(folder: Path) -> None:
     train = ("-e", "encoder", "-o", folder / "new")
     write(folder / "blank", [("owl", "birds"), ("shark", "fish"), (" ", "fish")])
     for part in ("train", "all"):
-        said = "Table query_interests has a blank query in row 2"
+        said = "Table query_interests has a blank query in row 3"
         refused(omnifeat("train", folder / "blank", "--part", part, *train), said)
     refused(omnifeat("train", folder / "data", "--part", "valid", *train), "'valid'", "train, development, test or all")
     refused(omnifeat("train", folder / "data", *train[:3], folder / "data", "--overwrite"), "something else stands")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -177,16 +178,26 @@ def test_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = FastTextClassifier(**SMALL)
     with pytest.raises(NotFittedError):
         classifier.predict(TEXTS)
-    with pytest.raises(DataError, match="row 1 must be text; got None"):
+    with pytest.raises(DataError, match="Row 2 of the queries is null"):
         classifier.fit(["owl", None], PATHS[:2])
     with pytest.raises(DataError, match="single text"):
         classifier.fit("owl", PATHS[:1])
     with pytest.raises(DataError, match="each of the 2 queries; got 1"):
         classifier.fit(TEXTS[:2], PATHS[:1])
-    with pytest.raises(DataError, match="row 1 must be a path"):
+    with pytest.raises(DataError, match="row 2 must be a path"):
         classifier.fit(TEXTS[:2], [("food",), ()])
     with pytest.raises(DataError, match="no queries"):
         classifier.fit([], [])
+    with pytest.raises(DataError, match=r"Queries must be one column; got a table .* such as table\['query'\]"):
+        classifier.fit(pd.DataFrame({"query": TEXTS[:2]}), PATHS[:2])
+    with pytest.raises(DataError, match="Row 1 of the queries is not valid Unicode"):
+        classifier.fit(["mug \ud83d"], PATHS[:1])
+    for labels in ([1, 2], ["food", None], [("food",), ("\ud83d",)], [("food",), (3,)], [("food",), float("nan")]):
+        with pytest.raises(DataError, match="interests of row [12] must be a path"):
+            classifier.fit(TEXTS[:2], labels)
+    for labels in (7, {"a": 1, "b": 2}, pd.DataFrame({"path": PATHS[:2]}), "ab"):
+        with pytest.raises(DataError, match="Interests must"):
+            classifier.fit(TEXTS[:2], labels)
     fitted = clone(classifier).fit(TEXTS, PATHS)
     with pytest.raises(SettingError, match="no level 2; the classifier has levels 0 to 1"):
         fitted.predict_proba(TEXTS, 2)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,7 +155,7 @@ def test_several_interests_of_a_query(head: str) -> None:
     found = fitted.predict_several(wider)
     wanted = [{path, ("travel",)} if travels else {path} for path, travels in zip(paths, has_travel, strict=True)]
     assert np.mean([set(one) == two for one, two in zip(found, wanted, strict=True)]) > 0.9
-    with pytest.raises(SettingError, match="Row 1 has 2 interests, but labels is 'one'"):
+    with pytest.raises(SettingError, match="Row 2 has 2 interests, but labels is 'one'"):
         quick(labels="one").fit(wider, several)
 
 
@@ -242,7 +245,7 @@ def test_labels_may_be_ids_of_a_taxonomy() -> None:
     assert fitted.unseen_ == ()
     with pytest.raises(DataError, match="'cats' is not in table interests"):
         quick(taxonomy=ANIMALS).fit(embeddings, [*labels[:3], "cats"])
-    with pytest.raises(DataError, match="The path 'food > fish' of row 3 is not in the taxonomy"):
+    with pytest.raises(DataError, match="The path 'food > fish' of row 4 is not in the taxonomy"):
         quick(taxonomy=ANIMALS).fit(embeddings, [*labels[:3], ("food", "fish")])
     lists = quick(taxonomy=ANIMALS).fit(embeddings[:3], [["birds", "food"], ["fish"], ["animals", "fish"]])
     assert lists.several_
@@ -269,15 +272,27 @@ def test_queries_may_be_text_with_an_encoder() -> None:
     assert fitted.encoder_fingerprint_ == "letters"
     assert fitted.predict(["aaa", "ddd"]) == [("one",), ("two",)]
     assert fitted.explain(["aab"], 1)[0][0].query == "aab"
+    for column in (pd.Series(texts), pl.Series(texts), pa.array(texts), np.array(texts)):
+        assert fitted.predict(column) == paths
+    vectors = LetterEncoder().encode_queries(texts)
+    for table in (pd.DataFrame(vectors), pl.DataFrame(vectors)):
+        assert fitted.predict(table) == paths
     fitted.encoder_fingerprint_ = "another"
     with pytest.raises(FingerprintError, match="encoder another, but these are of encoder letters"):
         fitted.predict(texts)
     with pytest.raises(SettingError, match="as text, but there is no encoder"):
         quick().fit(texts, paths)
-    with pytest.raises(DataError, match="query of row 1 must be text; got None"):
+    with pytest.raises(DataError, match="Row 2 of the queries is null"):
         quick(encoder=LetterEncoder()).fit(["aab", None], paths[:2])
     with pytest.raises(DataError, match="got the single text 'aab'"):
         fitted.predict("aab")
+    for table in (pd.DataFrame({"query": texts}), pl.DataFrame({"query": texts}), {"query": texts}):
+        with pytest.raises(DataError, match="Queries must be one column; got a table"):
+            fitted.predict(table)
+    with pytest.raises(DataError, match="got a set"):
+        fitted.predict({"aab"})
+    with pytest.raises(DataError, match="not valid Unicode"):
+        fitted.predict(["aab", "\ud83d"])
     assert fitted.predict([]) == []
     assert fitted.predict_proba([]).shape == (0, 2)
 
@@ -310,12 +325,12 @@ def test_an_encoder_named_by_its_path_is_opened_once(monkeypatch: pytest.MonkeyP
     ("embeddings", "paths", "sentence"),
     [
         (np.zeros((2, 3)), [("a",)], "one path for each of the 2 embeddings; got 1"),
-        (np.zeros((2, 3)), [("a",), "ab"], "path of row 1 must be a tuple of names"),
-        (np.zeros((2, 3)), [("a",), ()], "path of row 1"),
-        (np.zeros((2, 3)), [("a", ""), ("a",)], "path of row 0"),
+        (np.zeros((2, 3)), [("a",), "ab"], "path of row 2 must be a tuple of names"),
+        (np.zeros((2, 3)), [("a",), ()], "path of row 2"),
+        (np.zeros((2, 3)), [("a", ""), ("a",)], "path of row 1"),
         (np.zeros(3), [("a",)] * 3, r"shape \(queries, width\); got \(3,\)"),
         (np.zeros((0, 3)), [], "no embeddings to learn from"),
-        (np.array([[0.0, 1.0], [np.nan, 1.0]]), [("a",), ("b",)], "embedding in row 1 holds NaN"),
+        (np.array([[0.0, 1.0], [np.nan, 1.0]]), [("a",), ("b",)], "embedding in row 2 holds NaN"),
         ([["a"]], [("a",)], "must be an array of numbers"),
     ],
 )

@@ -40,12 +40,12 @@ def test_paths_levels_and_children() -> None:
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        (interests(("a", "b", None), ("b", "c", None), ("c", "a", None)), "'a' in row 0 .* stands below itself"),
+        (interests(("a", "b", None), ("b", "c", None), ("c", "a", None)), "'a' in row 1 .* stands below itself"),
         (interests(("a", "a", None)), "stands below itself"),
         # c hangs from the cycle of a and b and is not in it: cutting it off would mend nothing
         (
             interests(("c", "a", None), ("a", "b", None), ("b", "a", None)),
-            "'a' in row 1 .* stands below itself, by 'b'",
+            "'a' in row 2 .* stands below itself, by 'b'",
         ),
         (pa.table({"interest_id": [["a"]], "parent_id": ["b"]}), "'interest_id' of table interests holds list"),
         (pa.table({"interest_id": [b"\xff"], "parent_id": ["b"]}), "'interest_id' of table interests holds binary"),
@@ -54,8 +54,8 @@ def test_paths_levels_and_children() -> None:
             "'level' of table interests holds str",
         ),
         (interests(("a", None, None), ("b", "gone", None)), "'b' in table interests has the parent 'gone'"),
-        (interests(("a", None, 1), ("a", None, 1)), "'a' stands twice in table interests, again in row 1"),
-        (interests((None, None, 1)), "no interest_id in row 0"),
+        (interests(("a", None, 1), ("a", None, 1)), "'a' stands twice in table interests, again in row 2"),
+        (interests((None, None, 1)), "no interest_id in row 1"),
         (interests(("a", None, 1), ("b", "a", 3)), "'b' .* of level 3 and its parent 'a' of level 1"),
         (GOOD.slice(0, 0), "is empty"),
         (GOOD.drop_columns(["parent_id"]), "no column 'parent_id'"),
@@ -97,7 +97,7 @@ def test_ids_with_parents() -> None:
     tree = Taxonomy.from_parents({"2": "1", "1": None, "3": ""}, {"1": "animals"})
     assert (tree.path("2"), tree.children(None), tree.names["1"]) == (("1", "2"), ("1", "3"), "animals")
     for parents, sentence in (
-        ({"a": "b", "b": "a", "c": None}, "'a' in row 0 of the ids stands below itself, by 'b'"),
+        ({"a": "b", "b": "a", "c": None}, "'a' in row 1 of the ids stands below itself, by 'b'"),
         ({"a": "z"}, "'a' in the ids has the parent 'z', which is no interest"),
         ({}, "There are no interests"),
         ({"": None}, "empty id"),

@@ -165,7 +165,7 @@ def test_bad_input() -> None:
         rater_agreement(pd.concat([good, good.iloc[:1]]), 2)
     with pytest.raises(DataError, match="none of the 2 judged pairs was judged by two raters"):
         rater_agreement(good[good["rater"] == "r0"], 2)
-    with pytest.raises(DataError, match="row 1 of the judgments has grade nan for query 'q1'"):
+    with pytest.raises(DataError, match="row 2 of the judgments has grade nan for query 'q1'"):
         rater_agreement(good.assign(grade=[1, float("nan"), 1, 2]), 2)
     with pytest.raises(SettingError, match="no metric of agreement 'ratio'"):
         rater_agreement(good, 2, metric="ratio")

@@ -125,8 +125,8 @@ def test_relevance_takes_measures_with_a_grade_by_name(dataset: Dataset, tmp_pat
         (("relevance", "DATA", "--run", "RUN", "--reference", "other"), "'other' is not among the score columns score"),
         (("relevance", "DATA", "--run", "RUN", "--measures", "foo@1"), "there is no measure 'foo@1'"),
         (("relevance", "DATA", "--run", "RUN", "--by", "planet"), "planet"),
-        (("relevance", "DATA", "--run", "TWICE"), "row 1 of the run repeats the pair of query 'cats' and entity 'p1'"),
-        (("relevance", "DATA", "--run", "STRANGE"), "no query of the run has a judgment"),
+        (("relevance", "DATA", "--run", "TWICE"), "row 2 of PATH repeats the pair of query 'cats' and entity 'p1'"),
+        (("relevance", "DATA", "--run", "STRANGE"), "no query of PATH stands in"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(
@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     errors = [line for line in result.stderr.splitlines() if not line.startswith("measuring ")]
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
-    assert said in errors[0]
+    assert said.replace("PATH", places.get(arguments[-1], "")) in errors[0]
     assert not out.exists()
     assert not list(tmp_path.glob(".*"))
 

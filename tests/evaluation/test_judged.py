@@ -76,6 +76,20 @@ def test_unscored_come_last_and_are_counted() -> None:
     assert figures.unscored == 1
 
 
+@pytest.mark.parametrize("score", [float("-inf"), float("inf"), float("nan")])
+def test_scores_that_are_not_finite_come_last_and_are_counted(score: float) -> None:
+    figures = judged_figures(
+        judgments(("q", "a", 1), ("q", "b", 0)), run(("q", "a", score), ("q", "b", -5)), "score", ["RR"]
+    )
+    assert figures.mean("RR") == 0.5
+    assert figures.unscored == 1
+
+
+def test_pairs_that_were_judged_in_several_ways_are_counted() -> None:
+    judged = judgments(("q", "a", 0), ("q", "a", 2), ("q", "b", 1), ("q", "b", 1))
+    assert judged_figures(judged, run(("q", "a", 1)), "score").conflicting == 1
+
+
 def test_raters_become_their_lower_median() -> None:
     qrels = as_qrels(judgments(("q", "a", 3), ("q", "a", 0), ("q", "a", 2), ("q", "b", 1), ("q", "b", 2)))
     assert qrels["relevance"].tolist() == [2, 1]
@@ -142,11 +156,11 @@ def test_equals_plain_ndcg_in_any_order(items, random) -> None:
 def test_bad_input() -> None:
     good = run(("q", "a", 1.0))
     for grade, shown in ((0.5, "0.5"), (-1.0, "-1.0"), (float("nan"), "nan")):
-        with pytest.raises(DataError, match=f"row 1 of the judgments has grade .*{shown}.* for query 'r'"):
+        with pytest.raises(DataError, match=f"row 2 of the judgments has grade .*{shown}.* for query 'r'"):
             judged_figures(judgments(("q", "a", 1), ("r", "a", grade)), good, "score")
     with pytest.raises(DataError, match=r"whole numbers from 0 .* to 30"):
         as_qrels(judgments(("q", "a", 31)), "exponential")
-    with pytest.raises(DataError, match="row 1 of the run repeats the pair of query 'q' and entity 'a'"):
+    with pytest.raises(DataError, match="row 2 of the run repeats the pair of query 'q' and entity 'a'"):
         as_run(run(("q", "a", 1), ("q", "a", 2)), "score")
     with pytest.raises(DataError, match="column 'entity_id' of the run is not numeric"):
         as_run(good, "entity_id")

@@ -149,7 +149,7 @@ def test_bad_input() -> None:
         EvaluationPairs.make(["q"], ["x"], ids)
     with pytest.raises(DataError, match="entity id 'a' stands more than once"):
         EvaluationPairs.make(["q"], ["a"], pa.array(["a", "b", "a"]))
-    with pytest.raises(DataError, match="row 1 of the catalogue has a null id"):
+    with pytest.raises(DataError, match="row 2 of the catalogue has a null id"):
         EvaluationPairs.make(["q"], ["a"], pa.array(["a", None]))
     with pytest.raises(SettingError, match="at least one entity, got 0"):
         EvaluationPairs.make(["q"], ["a"], ids, corpus_size=0)

@@ -6,6 +6,7 @@ import pytest
 
 from evaluation.recall import EvaluationPairs, ranks_from_score_blocks
 from evaluation.run_rows import run_rows
+from evaluation.runs import checked_run
 from omnifeat.errors import DataError
 
 PAIRS = EvaluationPairs.make(["q1", "q1", "q2"], ["a", "b", "c"], pa.array(["a", "b", "c", "d"]))
@@ -21,7 +22,7 @@ RUN = pa.table(
 
 
 def ranks(column):
-    (row,) = run_rows(RUN, [column], PAIRS)
+    (row,) = run_rows(checked_run(RUN, [column]), PAIRS)
     return ranks_from_score_blocks(row.blocks(2), PAIRS).tolist()
 
 
@@ -33,8 +34,16 @@ def test_golden_ranks():
     assert ranks("half") == [1, 1, 4]
 
 
+def test_scores_that_float32_cannot_tell_apart_keep_their_order():
+    # q1: b before a by a hair, then d without a finite score; the pair (q1, a) has the other positive b left out
+    scores = [float("inf"), 1e300 + 1e285, 1e300, -1e308, float("-inf"), 0.0]
+    run = RUN.set_column(2, "score", pa.array(scores))
+    (row,) = run_rows(checked_run(run, ["score"]), PAIRS)
+    assert row.score(0, 2).tolist() == [[1, 2, 0, 0], [1, 0, 0, 0]]
+
+
 def test_block_size_does_not_matter():
-    (row,) = run_rows(RUN, ["score"], PAIRS)
+    (row,) = run_rows(checked_run(RUN, ["score"]), PAIRS)
     whole = row.score(0, 2)
     assert np.array_equal(whole, np.concatenate([row.score(0, 1), row.score(1, 2)]))
 
@@ -43,11 +52,15 @@ def test_block_size_does_not_matter():
     ("run", "column", "message"),
     [
         (RUN, "nothing", "has no column 'nothing'"),
-        (RUN, "text", "column 'text' of the run is not numeric"),
+        (RUN, "text", "the run, column 'text', row 1: 'x' is not a number"),
         (RUN.slice(0, 3), "score", "holds no entity for 1 of 2 queries, such as 'q2'"),
-        (pa.concat_tables([RUN, RUN.slice(1, 1)]), "score", "query 'q1' with entity 'b' more than once"),
+        (
+            pa.concat_tables([RUN, RUN.slice(1, 1)]),
+            "score",
+            "row 7 of the run repeats the pair of query",
+        ),
     ],
 )
 def test_wrong_runs_are_refused_in_one_sentence(run, column, message):
     with pytest.raises(DataError, match=message):
-        run_rows(run, [column], PAIRS)
+        run_rows(checked_run(run, [column]), PAIRS)

@@ -1,12 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from omnifeat.embed import embed_entities, embed_queries
 from omnifeat.errors import DataError, FingerprintError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
+from omnifeat.query_encoders import StackedEncoder
+from omnifeat.retrieval.lexical import BM25Scorer
 
 
 @pytest.fixture
@@ -37,3 +42,20 @@ def test_tables_of_another_encoder_or_of_entities_are_refused(
     monkeypatch.setattr(encoder, "fingerprint", "0" * 64)
     with pytest.raises(FingerprintError, match="was made by the encoder"):
         KnownQueries(encoder, [table])
+
+
+@pytest.mark.parametrize(
+    "table", [pd.DataFrame({"query": ["hat"]}), {"query": ["hat"]}, pa.table({"query": ["hat"]}), "hat", {"hat"}],
+    ids=lambda table: type(table).__name__,
+)  # fmt: skip
+def test_a_table_is_never_taken_for_its_column_names(encoder: FrozenEncoder, table: Any) -> None:
+    scorer = BM25Scorer().fit(["a hat", "shoes"])
+    for encode in (
+        encoder.encode_queries,
+        KnownQueries(encoder, []).encode_queries,
+        StackedEncoder([encoder, encoder]).encode_queries,
+        scorer.scores,
+        BM25Scorer().fit,
+    ):
+        with pytest.raises(DataError, match=r"must (be one column; got a table|come as a list|be a list; got a set)"):
+            encode(table)

@@ -77,5 +77,5 @@ def vars_of(encoder: PretrainedEncoder) -> dict[str, Any]:
 def test_queries_must_be_texts(transformer: Path) -> None:
     encoder = PretrainedEncoder.load(transformer)
     np.testing.assert_array_equal(encoder.encode_queries(np.array(["red", "cat"])), encoder.encode(["red", "cat"]))
-    with pytest.raises(DataError, match="Row 1 of the queries is null"):
+    with pytest.raises(DataError, match="Row 2 of the queries is null"):
         encoder.encode_queries(["red", None])  # type: ignore[list-item]

@@ -93,5 +93,5 @@ def test_a_column_of_that_name_is_not_written_over(knowing: Path, pins: pa.Table
     taken = PAIRS.append_column("trained_on", PAIRS["query"])
     with pytest.raises(DataError, match=r"has a column 'trained_on' already.*column_prefix"):
         featurize(taken, encoder=knowing, entities=pins, entity_type="pin")
-    with pytest.raises(DataError, match=r"have a column 'trained_on' already.*column_prefix"):
+    with pytest.raises(DataError, match=r"has a column 'trained_on' already.*column_prefix"):
         FrozenEncoder.from_pretrained(knowing, device="cpu").featurize(taken, pins, entity_type="pin")

@@ -41,14 +41,14 @@ def test_a_column_of_nulls_is_missing_everywhere() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
 @pytest.mark.parametrize("kind", [FIXED, pa.list_(pa.float32())])
 def test_a_number_that_is_not_finite_is_named(value: float | None, kind: pa.DataType) -> None:
-    with pytest.raises(DataError, match=r"column 'pinsage' of table 'pins', row 2 \(id 'c'\) holds (nan|inf)"):
+    with pytest.raises(DataError, match=r"column 'pinsage' of table 'pins', row 3 \(id 'c'\) holds (nan|inf)"):
         read(pa.array([[1.0, 2.0], None, [value, 4.0]], kind))
 
 
 def test_a_wrong_width_is_named() -> None:
     with pytest.raises(DataError, match=r"'pinsage' of table 'pins' holds vectors 2 wide where the encoder needs 3"):
         read(pa.array(ROWS, FIXED), width=3)
-    with pytest.raises(DataError, match=r"row 2 \(id 'c'\) is 3 wide where the encoder needs 2"):
+    with pytest.raises(DataError, match=r"row 3 \(id 'c'\) is 3 wide where the encoder needs 2"):
         read(pa.array([[1.0, 2.0], None, [3.0, 4.0, 5.0]], pa.list_(pa.float32())))
 
 
@@ -84,7 +84,7 @@ def test_averages_of_random_lists_equal_a_loop() -> None:
 
 def test_a_bad_vector_in_a_list_names_the_row_of_the_table() -> None:
     images = pa.array([[[1.0, 2.0], [3.0, 6.0]], [], [[0.0, float("nan")]]], pa.list_(FIXED))
-    with pytest.raises(DataError, match=r"table 'products', row 2 \(id 'c'\) holds nan"):
+    with pytest.raises(DataError, match=r"table 'products', row 3 \(id 'c'\) holds nan"):
         averaged_vector_column(pa.table({"i": images}), "i", 2, name="products", ids=IDS)
     with pytest.raises(DataError, match="where lists of vectors are needed"):
         averaged_vector_column(pa.table({"i": pa.array(ROWS, FIXED)}), "i", 2, name="products", ids=IDS)

@@ -151,9 +151,9 @@ def test_labels_of_a_log() -> None:
     assert long_clicks(pd.Series(["long_click", None, np.nan], dtype=object), 3).tolist() == [1, 0, 0]
     assert long_clicks([True, False], 2).tolist() == [1, 0]
     assert long_clicks([1.0, 0.0], 2).tolist() == [1, 0]
-    with pytest.raises(DataError, match=r"label of row 1 is 2; it must be 0 or 1"):
+    with pytest.raises(DataError, match=r"label of row 2 is 2; it must be 0 or 1"):
         long_clicks([1, 2], 2)
-    with pytest.raises(DataError, match=r"label of row 0 is nan"):
+    with pytest.raises(DataError, match=r"label of row 1 is nan"):
         long_clicks([np.nan, 1.0], 2)
     with pytest.raises(DataError, match="one label for each of the 3 rows"):
         long_clicks([1, 0], 3)
@@ -168,11 +168,11 @@ def test_what_cannot_be_learnt_from_is_named() -> None:
         small.fit(table, np.zeros(200), query_ids=queries)
     with pytest.raises(DataError, match=r"Every row of the .* has a long click"):
         small.fit(table, np.ones(200), query_ids=queries)
-    with pytest.raises(DataError, match=r"position of row 4 is 0; it must be a number from 1"):
+    with pytest.raises(DataError, match=r"position of row 5 is 0; it must be a number from 1"):
         small.fit(table, clicked, query_ids=queries, positions=np.where(np.arange(200) == 4, 0, positions))
     with pytest.raises(DataError, match="one position for each of the 200 rows"):
         small.fit(table, clicked, query_ids=queries, positions=positions[1:])
-    with pytest.raises(DataError, match="query id of row 0 is null"):
+    with pytest.raises(DataError, match="query id of row 1 is null"):
         small.fit(table, clicked, query_ids=[None, *queries[1:]])
     with pytest.raises(SettingError, match="'shown_at' setting of AdsEngagementModel must be a number from 1; got 0"):
         model(shown_at=0).fit(table, clicked, query_ids=queries)

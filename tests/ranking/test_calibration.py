@@ -139,9 +139,9 @@ def test_what_cannot_be_used_is_named() -> None:
         fit_calibration("beta", [0.1], [1])
     with pytest.raises(DataError, match="probability from 0 to 1"):
         fit_calibration("platt", [1.1], [1])
-    with pytest.raises(DataError, match=r"probability of row 1 is nan"):
+    with pytest.raises(DataError, match=r"probability of row 2 is nan"):
         auc([0.1, math.nan], [0, 1])
-    with pytest.raises(DataError, match=r"outcome of row 0 is 2"):
+    with pytest.raises(DataError, match=r"outcome of row 1 is 2"):
         probability_figures([0.1, 0.2], [2, 1])
     with pytest.raises(DataError, match="one probability and one outcome"):
         log_loss([], [])

@@ -105,6 +105,6 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         fit_on_dask(LambdaRanker(), path, parts=1, **more)
     with pytest.raises(DataError, match="'c' is not in table"):
         fit_on_dask(LambdaRanker(), path, **{**more, "features": ["c"]})
-    with pytest.raises(DataError, match="begins with row 0: The label of row"):
+    with pytest.raises(DataError, match="begins with row 1: The label of row"):
         fit_on_dask(LambdaRanker(), path, **{**more, "label": "a"})
     assert sorted(found.name for found in tmp_path.iterdir()) == ["table.parquet"]

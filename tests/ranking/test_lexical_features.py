@@ -80,7 +80,7 @@ def test_an_id_is_looked_up_within_its_type() -> None:
     entities = pa.table({"id": ["x", "x"], "entity_type": ["pin", "product"], "title": ["tree", "tall green tree"]})
     pairs = {"query": ["tree"] * 2, "entity_id": ["x", "x"], "entity_type": ["product", "pin"]}
     assert lexical_features(pairs, entities)["title_length"].to_pylist() == [3, 1]
-    with pytest.raises(DataError, match="Id 'x' stands more than once among the entities, again in row 1"):
+    with pytest.raises(DataError, match="Id 'x' stands more than once among the entities, again in row 2"):
         lexical_features({"query": ["tree"], "entity_id": ["x"]}, entities)
 
 

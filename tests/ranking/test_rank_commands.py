@@ -166,7 +166,7 @@ def test_pairs_that_cannot_be_scored_are_kept_or_named(folder: Path) -> None:
     assert json.loads(done.stdout)["unscored"] == 1
     kept = pd.read_csv(folder / "kept.csv")
     assert (len(kept), int(kept["bm25_text"].isna().sum())) == (240, 1)
-    refused(omnifeat(*arguments, folder / "strict.csv", "--strict"), "row 0", "e0", "pairs.csv")
+    refused(omnifeat(*arguments, folder / "strict.csv", "--strict"), "row 1", "e0", "pairs.csv")
     assert not (folder / "strict.csv").exists()
 
 

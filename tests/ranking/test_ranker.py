@@ -147,7 +147,7 @@ def test_columns_are_checked_by_name(fitted: LambdaRanker) -> None:
     ("change", "sentence"),
     [
         (lambda t: t.assign(good="text"), "Feature 'good' is of type .*string"),
-        (lambda t: t.assign(good=np.where(np.arange(len(t)) == 7, np.inf, 0.0)), "'good' is infinite in row 7"),
+        (lambda t: t.assign(good=np.where(np.arange(len(t)) == 7, np.inf, 0.0)), "'good' is infinite in row 8"),
         (lambda t: t.iloc[:0], "no rows"),
         (lambda t: pd.concat([t, t], axis=1), "stands more than once"),
         (lambda t: t.to_numpy()[:, 0], "two dimensions"),
@@ -165,13 +165,13 @@ def test_a_grade_that_is_none_is_named(grade: float, shown: str) -> None:
     table, grades, queries = pairs()
     wrong = grades.astype(float)
     wrong[5] = grade
-    with pytest.raises(DataError, match=rf"label of row 5 is {shown}"):
+    with pytest.raises(DataError, match=rf"label of row 6 is {shown}"):
         ranker().fit(table, wrong, query_ids=queries)
 
 
 def test_a_null_query_is_named() -> None:
     table, grades, queries = pairs()
-    with pytest.raises(DataError, match="query id of row 3 is null"):
+    with pytest.raises(DataError, match="query id of row 4 is null"):
         ranker().fit(table, grades, query_ids=[*queries[:3], None, *queries[4:]])
 
 

@@ -178,11 +178,11 @@ def test_what_cannot_be_learnt_from_is_named() -> None:
         small.predict(table)
     with pytest.raises(DataError, match=r"the grade 1, so there is nothing to tell apart"):
         small.fit(table, np.ones(60), query_ids=queries)
-    with pytest.raises(DataError, match=r"grade of row 3 is 1.5"):
+    with pytest.raises(DataError, match=r"grade of row 4 is 1.5"):
         small.fit(table, [*grades[:3], 1.5, *grades[4:]], query_ids=queries)
     with pytest.raises(DataError, match="1 queries"):
         small.fit(table, grades, query_ids=["one"] * 60)
-    with pytest.raises(DataError, match="query id of row 3 is null"):
+    with pytest.raises(DataError, match="query id of row 4 is null"):
         small.fit(table, grades, query_ids=[*queries[:3], None, *queries[4:]])
     with pytest.raises(SettingError, match=r"'head' setting must be one of ordinal, multiclass; got 'linear'"):
         model("linear").fit(table, grades, query_ids=queries)

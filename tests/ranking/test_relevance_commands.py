@@ -143,7 +143,7 @@ def test_bad_input_is_one_sentence(folder: Path) -> None:
     refused(train(folder, "relevance", "--set", "haed=ordinal"), "no setting 'haed'", "did you mean 'head'")
     refused(train(folder, "relevance", "--set", "head=linear"), "'head' setting", "ordinal, multiclass")
     refused(
-        train(folder, "ads-engagement", "--features", "good", "--label", "noise"), "pairs.parquet", "label of row 0"
+        train(folder, "ads-engagement", "--features", "good", "--label", "noise"), "pairs.parquet", "label of row 1"
     )
     refused(
         train(folder, "ads-engagement", "--features", "good", "--position-column", "noise"),

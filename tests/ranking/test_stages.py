@@ -101,7 +101,7 @@ def test_grades_of_actions_are_their_gains_in_order() -> None:
     assert grades.tolist() == [1, 0, 1, 0, 2, 0]
     assert of_grade == [0.0, 2.5, 9.0]
     assert action_gains(actions, 6, gains).tolist() == [2.5, 0, 2.5, 0, 9, 0]
-    with pytest.raises(DataError, match="action of row 1 is 'like', which has no gain"):
+    with pytest.raises(DataError, match="action of row 2 is 'like', which has no gain"):
         grades_from_actions(["click", "like"], 2)
     for wrong in ({"click": -1.0}, {"click": math.nan}, {"click": "much"}, {"click": 0.0}):
         with pytest.raises(SettingError, match="gain"):
@@ -249,7 +249,7 @@ def test_l1_learns_grades_too_and_refuses_what_is_none() -> None:
     ):
         with pytest.raises(SettingError, match=message):
             L1Ranker(**settings_).fit(table, table["good"], query_ids=queries)
-    with pytest.raises(DataError, match="label of row 2 is nan"):
+    with pytest.raises(DataError, match="label of row 3 is nan"):
         L1Ranker().fit(table, table["good"].where(table.index != 2), query_ids=queries)
     with pytest.raises(DataError, match="Every label must be a number"):
         L1Ranker().fit(table, ["a"] * len(table), query_ids=queries)

@@ -235,7 +235,7 @@ def test_searches_that_cannot_be_made(graph: HnswIndex) -> None:
     with pytest.raises(DataError, match="width 16, but the query table gives 4"):
         graph.search(queries[:, :4], 3)
     queries[1, 2] = np.inf
-    with pytest.raises(DataError, match="query vector in row 1 holds NaN or infinity"):
+    with pytest.raises(DataError, match="query vector in row 2 holds NaN or infinity"):
         graph.search(queries, 3)
     for wrong in ({"k": 0}, {"k": 3, "breadth": 0}):
         with pytest.raises(SettingError, match="1 or more"):

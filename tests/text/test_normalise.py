@@ -99,14 +99,14 @@ def test_text_that_is_not_utf8_is_refused_with_its_row(broken):
     good = pa.array([b"fine", "é".encode()], pa.binary())
     bad = pa.array([b"fine", b"caf" + bytes.fromhex(broken)], pa.binary())
     strings = pa.chunked_array([good.view(pa.string()), bad.view(pa.string())])
-    with pytest.raises(DataError, match=r"^Row 3 of the text column is not UTF-8; convert"):
+    with pytest.raises(DataError, match=r"^Row 4 of the text column is not UTF-8; convert"):
         normalise(strings)
 
 
 def test_a_code_point_cut_off_by_the_end_of_its_string_is_refused():
     # the next string's first byte would complete it: only the offset tells
     strings = pa.array([b"caf\xc3", b"\xa9"], pa.binary()).view(pa.string())
-    with pytest.raises(DataError, match="Row 0 "):
+    with pytest.raises(DataError, match="Row 1 "):
         normalise(strings)
 
 

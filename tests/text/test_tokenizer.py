@@ -131,9 +131,9 @@ def test_settings_are_checked(call, message):
 
 def test_text_that_is_not_utf8_is_refused():
     broken = pa.array([b"ok", b"\xff"], pa.binary()).view(pa.string())
-    with pytest.raises(DataError, match="Row 1 of the text column is not UTF-8"):
+    with pytest.raises(DataError, match="Row 2 of the text column is not UTF-8"):
         fitted().encode(broken)
-    with pytest.raises(DataError, match="Row 1 of the text column is not UTF-8"):
+    with pytest.raises(DataError, match="Row 2 of the text column is not UTF-8"):
         NgramTokenizer.fit([broken])
 
 

@@ -270,7 +270,7 @@ def test_features_of_the_catalogue() -> None:
     scorer = BM25Scorer().fit(TEXTS)
     lexical = Lexical(CATALOGUE, {"bm25": scorer}).compute(pairs)["bm25"].to_pylist()
     assert lexical == scorer.pair_scores(["red", "blue"], np.array([3, 5])).tolist()
-    with pytest.raises(DataError, match="has no pin 'f' of row 1"):
+    with pytest.raises(DataError, match="has no pin 'f' of row 2"):
         Lexical(CATALOGUE, {"bm25": scorer}).compute(pairs.set_column(2, "entity_type", pa.array(["pin", "pin"])))
     source = EntityColumns(CATALOGUE, {"x": np.zeros(6)})
     with pytest.raises(DataError, match="two sources of features give a column 'x'"):
