@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 from classifiers.paths import PathBaseline
 from omnifeat.data.text_lists import text_list
 from omnifeat.errors import MissingDependencyError, SettingError
+from omnifeat.scratch import temporary_folder
 from omnifeat.text import normalise
 
 __all__ = ["LABEL", "LOSSES", "DivergedError", "FastTextClassifier", "fasttext_lines"]
@@ -145,8 +145,8 @@ class FastTextClassifier(PathBaseline):
             for text, of_row in zip(inputs, labels, strict=True)
         )
         order = np.random.default_rng(self.seed).permutation(len(lines))
-        with TemporaryDirectory(prefix="omnifeat-fasttext-") as scratch:
-            file = Path(scratch) / "train.txt"
+        with temporary_folder() as scratch:
+            file = scratch / "train.txt"
             with file.open("w", encoding="utf-8", newline="\n") as stream:
                 stream.writelines(f"{lines[index]}\n" for index in order)
             try:

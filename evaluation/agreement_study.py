@@ -167,10 +167,12 @@ def agreement_markdown(study: AgreementStudy, settings: AgreementSettings, datas
     return f"# Agreement of the raters of {dataset}\n\n{table}\n\n## How it was measured\n\n{how}\n"
 
 
-def write_agreement(folder: Path, study: AgreementStudy, settings: AgreementSettings, dataset: str) -> Sequence[Path]:
+def write_agreement(
+    folder: Path, study: AgreementStudy, settings: AgreementSettings, dataset: str, overwrite: bool = True
+) -> Sequence[Path]:
     """Write `agreement.json` and `agreement.md`."""
     texts = {
         "agreement.json": json.dumps(agreement_json(study, settings, dataset), ensure_ascii=False, indent=2) + "\n",
         "agreement.md": agreement_markdown(study, settings, dataset),
     }
-    return write_folder(folder, texts, [])
+    return write_folder(folder, texts, [], overwrite)

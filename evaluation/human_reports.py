@@ -142,7 +142,9 @@ def _method(result: HumanRelevance, settings: HumanSettings, context: ReportCont
     return lines + encoder_lines(context)
 
 
-def write_humans(folder: Path, result: HumanRelevance, settings: HumanSettings, context: ReportContext) -> list[Path]:
+def write_humans(
+    folder: Path, result: HumanRelevance, settings: HumanSettings, context: ReportContext, overwrite: bool = True
+) -> list[Path]:
     """Write `humans.json`, `humans.md`, `humans.png`, and `judgments.parquet` with every judgment that was used."""
     panels = [
         BarPanel(f"{name} ({one.queries:,} queries)", tuple(s.figures["relevant"] for s in one.systems.values()))
@@ -150,7 +152,7 @@ def write_humans(folder: Path, result: HumanRelevance, settings: HumanSettings, 
     ]
     systems = list(next(iter(result.strata.values())).systems)
     level = f", {settings.level:.0%} intervals over queries" if settings.resamples else ""
-    with replace_when_whole(folder) as partial:
+    with replace_when_whole(folder, overwrite=overwrite) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         said = json.dumps(human_json(result, settings, context), ensure_ascii=False, indent=2, allow_nan=False)
         (partial / "humans.json").write_text(said + "\n", encoding="utf-8")

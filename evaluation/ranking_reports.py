@@ -26,7 +26,11 @@ _UNITS = {WEIGHTED_RELEVANCE: (3, 1.0), NORMALISED_ENTROPY: (4, 1.0)}  # decimal
 
 
 def write_comparison(
-    folder: Path, comparison: RankingComparison, settings: CompareSettings, context: dict[str, str | None]
+    folder: Path,
+    comparison: RankingComparison,
+    settings: CompareSettings,
+    context: dict[str, str | None],
+    overwrite: bool = True,
 ) -> list[Path]:
     """Write the three files, whole or not at all; the paths."""
     found = comparison_json(comparison, settings, context)
@@ -49,7 +53,7 @@ def write_comparison(
         "label": f"percent, with {settings.level:.0%} bootstrap intervals over queries",
         "highlight": next((_shown(arm) for arm in arms if arm in comparison.fingerprints), None),
     }
-    return write_folder(folder, texts, [("comparison.png", picture)])
+    return write_folder(folder, texts, [("comparison.png", picture)], overwrite)
 
 
 def headline(stage: StageComparison) -> str:

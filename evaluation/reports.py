@@ -16,6 +16,7 @@ from evaluation.seen_pairs import what_is_known
 from evaluation.study_rows import ROWS
 from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.publishing import refuse_taken, sweep_partials
 from omnifeat.errors import OutputError
 
 __all__ = [
@@ -58,15 +59,19 @@ class ReportContext:
 
 def check_target(folder: Path, overwrite: bool) -> None:
     """Raise `OutputError` if the folder is there and not empty, unless it may be replaced, or if it is a file."""
+    sweep_partials(folder.absolute())
+    refuse_taken(folder.absolute(), folder, overwrite=True)  # a link, a pipe or a device
     if folder.is_file():
         raise OutputError(f"the output folder {folder} is a file; name another folder")
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"the output folder {folder} is not empty; give --overwrite to replace it, or name another")
 
 
-def write_folder(folder: Path, texts: dict[str, str], pictures: Sequence[tuple[str, dict[str, Any]]]) -> list[Path]:
+def write_folder(
+    folder: Path, texts: dict[str, str], pictures: Sequence[tuple[str, dict[str, Any]]], overwrite: bool = True
+) -> list[Path]:
     """Write files of text, and bar pictures from the arguments of `save_bars`, beside; rename when whole."""
-    with replace_when_whole(folder) as partial:
+    with replace_when_whole(folder, overwrite=overwrite) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (partial / name).write_text(text, encoding="utf-8")
@@ -96,7 +101,11 @@ def encoder_lines(context: ReportContext) -> list[str]:
 
 
 def write_recall(
-    folder: Path, studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext
+    folder: Path,
+    studies: Sequence[RecallStudy],
+    settings: RecallSettings,
+    context: ReportContext,
+    overwrite: bool = True,
 ) -> list[Path]:
     """Write `recall.json`, `recall.md` and `recall.png` (with more entity types, `recall-<type>.png`)."""
     pictures = []
@@ -107,7 +116,7 @@ def write_recall(
         "recall.json": json.dumps(recall_json(studies, settings, context), ensure_ascii=False, indent=2) + "\n",
         "recall.md": recall_markdown(studies, settings, context),
     }
-    return write_folder(folder, texts, pictures)
+    return write_folder(folder, texts, pictures, overwrite)
 
 
 def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
@@ -257,7 +266,7 @@ def _picture(study: RecallStudy, settings: RecallSettings, context: ReportContex
 
 
 def write_relevance(
-    folder: Path, study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str
+    folder: Path, study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str, overwrite: bool = True
 ) -> list[Path]:
     """Write `relevance.json`, `relevance.md` and `relevance.png`."""
     main = settings.measures[0]
@@ -278,7 +287,7 @@ def write_relevance(
         + "\n",
         "relevance.md": relevance_markdown(study, settings, dataset, run),
     }
-    return write_folder(folder, texts, [("relevance.png", picture)])
+    return write_folder(folder, texts, [("relevance.png", picture)], overwrite)
 
 
 def relevance_json(study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str) -> dict[str, Any]:

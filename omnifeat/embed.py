@@ -1,9 +1,9 @@
 """Encode entities or queries into an embedding table, part by part, so that a killed run goes on where it stopped.
 
 Beside the target lies a run folder, `.<name>.parts`, with one Parquet file a part and `run.json`, which says what is
-being made: the encoder's fingerprint, the settings, and the name, size and time of change of each input file. A later
-run that is to make the same thing takes the parts that are there; any other begins anew. The target appears, by one
-rename, when all parts are done.
+being made: the encoder's fingerprint, the settings, and the content of each input. A later run that is to make the
+same thing takes the parts that are there and carry the encoder's fingerprint; any other begins anew. One run at a time
+works there. The target appears, by one rename, when all parts are done.
 """
 
 import json
@@ -19,15 +19,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import iter_batches, read_schema, replace_when_whole
-from omnifeat.data.locations import local_path, locate
+from omnifeat.data.identity import content_of_path
+from omnifeat.data.locations import local_path
+from omnifeat.data.locks import LOCK, working_in
+from omnifeat.data.publishing import refuse_taken, sweep_partials
 from omnifeat.embedding_table import embedding_schema, open_writer, vector_array
 from omnifeat.entity_sources import EntitySource, entity_sources, is_dataset_folder
-from omnifeat.errors import DataError, OutputError, SettingError
+from omnifeat.errors import DataError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.pair_vectors import Progress, no_progress
@@ -63,23 +65,16 @@ def _encoder(encoder: FrozenEncoder | str | os.PathLike[str], threads: int | Non
     return encoder
 
 
-def _identity(path: str) -> list[list[Any]]:
-    """Name, size and time of change of each file of a table or dataset folder."""
-    location = locate(path)
-    info = location.filesystem.get_file_info(location.path)
-    infos = [info]
-    if info.type == pafs.FileType.Directory:
-        infos = location.filesystem.get_file_info(pafs.FileSelector(location.path, recursive=True))
-    files = [info for info in infos if info.type == pafs.FileType.File]
-    return sorted([file.path, file.size, file.mtime_ns] for file in files)
-
-
 class _Run:
     """The run folder of one target."""
 
-    def __init__(self, target: Path, description: dict[str, Any]) -> None:
+    def __init__(
+        self, target: Path, overwrite: bool, schema: pa.Schema, paths: Sequence[str], description: dict[str, Any]
+    ) -> None:
+        self._target, self._overwrite, self._schema, self._paths = target, overwrite, schema, paths
         self._folder = target.parent / f".{target.name}.parts"
-        self._description = json.dumps(description, sort_keys=True)
+        self._inputs = [content_of_path(path) for path in paths]
+        self._description = json.dumps({**description, "inputs": self._inputs}, sort_keys=True)
         self.resumed_rows = 0
 
     @contextmanager
@@ -87,51 +82,81 @@ class _Run:
         """Keep the parts of an earlier run that was to make the same thing; throw any others away.
 
         Bad input leaves no run folder: corrected, it is another input, of which no part is done.
+
+        Raises
+        ------
+        OutputError
+            Another run is working for this target.
         """
-        self._begin()
-        try:
-            yield
-        except DataError:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+        with working_in(self._folder, self._target, keep=False):
+            self._begin()
+            try:
+                yield
+            except DataError:
+                self._clear()
+                raise
 
     def _begin(self) -> None:
         note = self._folder / "run.json"
-        try:
-            if not note.is_file() or note.read_text(encoding="utf-8") != self._description:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder.mkdir(parents=True)
-                note.write_text(self._description, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{self._folder} cannot be written: {error.strerror or error}.") from error
+        if not note.is_file() or note.read_bytes() != self._description.encode():
+            self._clear()
+            with replace_when_whole(note) as partial:
+                partial.write_text(self._description, encoding="utf-8")
 
-    def part(self, number: int, schema: pa.Schema, make: Callable[[], pa.Table]) -> None:
-        """Make a part unless it is there."""
+    def _clear(self) -> None:
+        """Remove all but the lock."""
+        for path in self._folder.iterdir():
+            if path.name != LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def part(self, number: int, make: Callable[[], pa.Table]) -> None:
+        """Make a part unless it is there, whole and of this encoder."""
         path = self._part(number)
-        if path.is_file():
-            self.resumed_rows += pq.read_metadata(path).num_rows
+        rows = self._rows_of(path)
+        if rows is not None:
+            self.resumed_rows += rows
             return
         table = make()
-        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-        try:
-            with open_writer(str(partial), schema) as writer:
-                writer.write_table(table)
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        with replace_when_whole(path) as partial, open_writer(str(partial), self._schema) as writer:
+            writer.write_table(table)
 
-    def finish(self, count: int, target: Path, schema: pa.Schema) -> tuple[int, int]:
-        """Join the parts into the target and remove the run folder. Returns rows, and rows whose vector is zero."""
+    def _rows_of(self, path: Path) -> int | None:
+        """Rows of a part that is done; None where it is missing, damaged or of another encoder."""
+        if not path.is_file():
+            return None
+        try:
+            found = pq.ParquetFile(path)
+            # the encoder's fingerprint stands there
+            about = dict(found.schema_arrow.metadata or {})
+            same = found.schema_arrow.equals(self._schema) and self._schema.metadata.items() <= about.items()
+            return int(found.metadata.num_rows) if same else None
+        except (OSError, pa.ArrowException):
+            return None
+
+    def finish(self, count: int) -> tuple[int, int]:
+        """Join the parts into the target and remove them. Returns rows, and rows whose vector is zero.
+
+        Raises
+        ------
+        DataError
+            An input changed meanwhile, so that the parts are not all of one table.
+        """
+        for path, before in zip(self._paths, self._inputs, strict=True):
+            if content_of_path(path) != before:
+                raise DataError(f"{path} changed while it was encoded: run the command again when it is whole.")
         rows = zeros = 0
-        with replace_when_whole(target) as partial, open_writer(str(partial), schema) as writer:
+        schema = self._schema
+        with (
+            replace_when_whole(self._target, overwrite=self._overwrite) as partial,
+            open_writer(str(partial), schema) as writer,
+        ):
             for number in range(count):
                 table = pq.read_table(self._part(number))
                 vectors = table.column("vector").combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
                 zeros += int((~vectors.any(axis=1)).sum())
                 rows += table.num_rows
                 writer.write_table(table.cast(schema))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._clear()
         return rows, zeros
 
     def _part(self, number: int) -> Path:
@@ -142,8 +167,8 @@ def _target(out: str | os.PathLike[str], overwrite: bool) -> Path:
     target = local_path(os.fspath(out))
     if target.suffix != ".parquet":
         raise SettingError(f"An embedding table is a Parquet file: give a target that ends in .parquet, not {out}.")
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists already; choose another place, or replace it with --overwrite.")
+    sweep_partials(target)
+    refuse_taken(target, out, overwrite)
     return target
 
 
@@ -217,10 +242,12 @@ def embed_entities(
     schema = embedding_schema("entities", frozen.fingerprint, frozen.dim)
     run = _Run(
         target,
+        overwrite,
+        schema,
+        paths,
         {
             "kind": "entities",
             "fingerprint": frozen.fingerprint,
-            "inputs": [_identity(path) for path in paths],
             "entity_types": [source.entity_type for source in sources],
             "part_rows": part_rows,
             "batch_size": batch_size,
@@ -233,12 +260,12 @@ def embed_entities(
         for source in sources:
             for table in _cut(source.batches(columns, min(part_rows, 16_384)), part_rows):
                 part = (frozen, source, table, schema, batch_size)
-                run.part(number, schema, lambda part=part: _entity_part(*part))  # type: ignore[misc]
+                run.part(number, lambda part=part: _entity_part(*part))  # type: ignore[misc]
                 number += 1
                 advance(table.num_rows)
         if number == 0:
             raise DataError(f"{' and '.join(source.name for source in sources)} hold no entities.")
-    rows, zeros = run.finish(number, target, schema)
+        rows, zeros = run.finish(number)
     return EmbedReport(
         path=str(target),
         kind="entities",
@@ -300,10 +327,12 @@ def embed_queries(
     schema = embedding_schema("queries", frozen.fingerprint, frozen.dim)
     run = _Run(
         target,
+        overwrite,
+        schema,
+        [path],
         {
             "kind": "queries",
             "fingerprint": frozen.fingerprint,
-            "inputs": _identity(path),
             "part_rows": part_rows,
             "batch_size": batch_size,
         },
@@ -318,9 +347,9 @@ def embed_queries(
     with run.begun(), progress("encoding queries", len(index)) as advance:
         for number, start in enumerate(starts):
             stop = min(start + part_rows, len(index))
-            run.part(number, schema, lambda start=start, stop=stop: make(start, stop))  # type: ignore[misc]
+            run.part(number, lambda start=start, stop=stop: make(start, stop))  # type: ignore[misc]
             advance(stop - start)
-    rows, zeros = run.finish(len(starts), target, schema)
+        rows, zeros = run.finish(len(starts))
     return EmbedReport(
         path=str(target),
         kind="queries",

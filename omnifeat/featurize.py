@@ -19,7 +19,6 @@ PinSage, say, or engaged queries, is scored and has a null in those columns only
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +26,11 @@ import pyarrow as pa
 from omnifeat.ahead import ahead
 from omnifeat.cores import thread_count
 from omnifeat.data.files import TableWriter, iter_batches, read_schema
+from omnifeat.data.locations import is_url, local_path
+from omnifeat.data.publishing import refuse_taken
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import entity_sources
-from omnifeat.errors import OutputError, SettingError
+from omnifeat.errors import SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.pair_features import (
     FeatureOptions,
@@ -190,8 +191,8 @@ def featurize_file(
         If `out` exists and `overwrite` is not set, or cannot be written.
     """
     target = os.fspath(out)
-    if "://" not in target and Path(target).exists() and not overwrite:
-        raise OutputError(f"{target} exists already; choose another place, or replace it with --overwrite.")
+    if not is_url(target):
+        refuse_taken(local_path(target), target, overwrite)
     path = os.fspath(pairs)
     schema_of_pairs = read_schema(path)
     options = _options(
@@ -213,7 +214,7 @@ def featurize_file(
         lambda columns, size: iter_batches(path, columns=columns, batch_size=size),
     )
     schema = output_schema(source, options)
-    with Scratch(options.memory_limit) as scratch, TableWriter(target, schema) as writer:
+    with Scratch(options.memory_limit) as scratch, TableWriter(target, schema, overwrite=overwrite) as writer:
         state = prepare(source, options, scratch)
         for batch, columns in ahead(featurized_batches(source, state, options, None), options.threads):
             writer.write(pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=schema))

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +36,7 @@ from omnifeat.models.query_tokenizer import pad_batch
 from omnifeat.models.training_record import TrainingRecord
 from omnifeat.models.vectors import vector_column
 from omnifeat.pair_features import FeatureOptions, featurize_table
+from omnifeat.scratch import temporary_folder
 from omnifeat.text import NgramTokenizer
 
 __all__ = ["FrozenEncoder"]
@@ -204,8 +204,8 @@ class FrozenEncoder:
         OutputError
             The hub cannot be reached or refuses.
         """
-        with TemporaryDirectory() as temporary:
-            folder = self.save_pretrained(Path(temporary) / "encoder", record=record)
+        with temporary_folder() as temporary:
+            folder = self.save_pretrained(temporary / "encoder", record=record)
             return upload_encoder(
                 folder, repo_id, private=private, token=token, commit_message=commit_message, branch=branch
             )

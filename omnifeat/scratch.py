@@ -2,8 +2,9 @@
 
 import os
 import re
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -11,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from omnifeat.errors import OutputError, SettingError
+from omnifeat.owned import OwnedFolder, sweep
 
-__all__ = ["RowNumbers", "Scratch", "parse_bytes"]
+__all__ = ["TEMPORARY_PREFIX", "RowNumbers", "Scratch", "parse_bytes", "temporary_folder"]
+
+TEMPORARY_PREFIX = "omnifeat-tmp-"
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -34,6 +38,31 @@ def parse_bytes(text: str | int) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+@contextmanager
+def temporary_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """A temporary folder, removed at the end; those of killed runs in the same place are removed at the beginning.
+
+    Parameters
+    ----------
+    parent
+        Where it is made; the system's place for temporary files (`TMPDIR`) if not given.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        place = Path(parent) if parent is not None else Path(tempfile.gettempdir())
+        sweep(place, TEMPORARY_PREFIX)
+        folder = OwnedFolder.make(place, TEMPORARY_PREFIX, mode=0o700)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OutputError(f"No temporary folder can be made: {reason}; set TMPDIR to a writable folder.") from error
+    with folder:
+        yield folder.path
+
+
 class Scratch:
     """A temporary folder, made when it is first needed and removed at the end, and a budget of memory.
 
@@ -47,6 +76,7 @@ class Scratch:
     def __init__(self, memory_limit: int, folder: str | os.PathLike[str] | None = None) -> None:
         self._left = memory_limit
         self._parent = folder
+        self._stack = ExitStack()
         self._folder: Path | None = None
         self._files = 0
 
@@ -56,16 +86,13 @@ class Scratch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = None
+        self._stack.close()
 
     def path(self) -> Path:
         """A new path in the temporary folder."""
-        try:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="omnifeat-", dir=self._parent))
-        except OSError as error:
-            raise OutputError(f"No temporary folder can be made: {error}; set TMPDIR to a writable folder.") from error
+        if self._folder is None:
+            self._folder = self._stack.enter_context(temporary_folder(self._parent))
         self._files += 1
         return self._folder / f"{self._files}.bin"
 

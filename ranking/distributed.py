@@ -8,7 +8,6 @@ import importlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import xxhash
 
 from omnifeat.data.files import TableWriter, iter_batches, read_schema, read_table
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
+from omnifeat.scratch import temporary_folder
 from ranking.base import lightgbm_library
 from ranking.features import select_features
 from ranking.groups import encode_queries, group_rows
@@ -85,8 +85,8 @@ def fit_on_dask(
     for name in (*features, label, query_column):
         if name not in read_schema(table).names:
             raise DataError(f"Column {name!r} is not in table {table}.")
-    with TemporaryDirectory(dir=scratch, prefix=".dask-") as folder:
-        rows, queries, first = _cut(ranker, table, list(features), label, query_column, Path(folder), count)
+    with temporary_folder(scratch) as folder:
+        rows, queries, first = _cut(ranker, table, list(features), label, query_column, folder, count)
         if (rows == 0).any():
             raise DataError(
                 f"The queries fill {np.count_nonzero(rows)} of {count} parts; give fewer parts, or train on one "
@@ -97,7 +97,7 @@ def fit_on_dask(
         largest = 0
         pieces = []
         for part in range(count):
-            delayed = libraries.delayed(_load)(ranker, str(Path(folder) / f"{part}.parquet"), list(features))
+            delayed = libraries.delayed(_load)(ranker, str(folder / f"{part}.parquet"), list(features))
             pieces.append(delayed.persist())
         for piece in pieces:
             found, of_grade = piece[3].compute()

@@ -167,7 +167,13 @@ class PairRows:
 
 
 def write_feature_table(
-    rows: PairRows, features: RankFeatures, output: Path, *, strict: bool = False, progress: Progress = no_progress
+    rows: PairRows,
+    features: RankFeatures,
+    output: Path,
+    *,
+    strict: bool = False,
+    overwrite: bool = True,
+    progress: Progress = no_progress,
 ) -> FeatureTableReport:
     """Write pairs with their features, a batch at a time, and the manifest beside them.
 
@@ -177,6 +183,8 @@ def write_feature_table(
         Table to write, format by suffix; CSV and JSONL have their manifest beside them alone.
     strict
         Refuse a pair that has no query or whose entity is not in the catalogue, instead of keeping it with nulls.
+    overwrite
+        Replace a table that stands there, now or when all is written.
 
     Raises
     ------
@@ -200,7 +208,7 @@ def write_feature_table(
     schema = pa.schema([*rows.schema, *features.schema, *((name, pa.string()) for name in told)], metadata=metadata)
     parts: Counter[str] = Counter()
     total = unscored = 0
-    with TableWriter(output, schema) as writer, progress("computing features", None) as advance:
+    with TableWriter(output, schema, overwrite=overwrite) as writer, progress("computing features", None) as advance:
         for batch in rows.batches():
             found = features.compute(batch)
             # a query always has words counted, an entity of the catalogue always a type

@@ -267,9 +267,11 @@ def _method(result: AbResult, settings: AbSettings, context: Mapping[str, str]) 
     return lines
 
 
-def write_ab(folder: Path, result: AbResult, settings: AbSettings, context: Mapping[str, str]) -> list[Path]:
+def write_ab(
+    folder: Path, result: AbResult, settings: AbSettings, context: Mapping[str, str], overwrite: bool = True
+) -> list[Path]:
     """Write `ab.json`, `ab.md` and `ab.png`; the folder appears when it is whole."""
-    with replace_when_whole(folder) as partial:
+    with replace_when_whole(folder, overwrite=overwrite) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         said = json.dumps(ab_json(result, settings, context), ensure_ascii=False, indent=2, allow_nan=False)
         (partial / "ab.json").write_text(said + "\n", encoding="utf-8")

@@ -14,9 +14,9 @@ from omnifeat.data.files import replace_when_whole
 __all__ = ["comparison_markdown", "write_comparison"]
 
 
-def write_comparison(folder: Path, found: dict[str, Any]) -> list[str]:
+def write_comparison(folder: Path, found: dict[str, Any], overwrite: bool = True) -> list[str]:
     """Write `comparison.json`, `comparison.md` and the pictures; the folder appears when it is whole."""
-    with replace_when_whole(folder) as partial:
+    with replace_when_whole(folder, overwrite=overwrite) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, ensure_ascii=False, indent=2, default=str)
         (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")

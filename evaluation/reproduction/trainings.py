@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from evaluation.reproduction.results import CurvePoint, Trained
 from evaluation.reproduction.variations import TABLES, Variation
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.identity import content_of_dataset
 from omnifeat.errors import SettingError
 from omnifeat.memory import peak_memory
 from omnifeat.models.config import EncoderConfig
@@ -124,19 +124,11 @@ def _used_by(trained: Trained, tables: Sequence[str]) -> Trained:
 def _key(dataset: Dataset, config: EncoderConfig, settings: TrainSettings) -> str:
     about: dict[str, Any] = {
         "dataset": dataset.info.model_dump(mode="json"),
-        "tables": {name: _state(dataset, name) for name in sorted(dataset.tables())},
+        "tables": content_of_dataset(dataset),
         "config": config.to_dict(),
         "settings": settings.to_dict(),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _state(dataset: Dataset, table: str) -> list[list[object]]:
-    """Names and sizes of a table's files: enough to notice other data, and quick where it lies far away.
-
-    Names without the folders above: a study goes on wherever its dataset was moved to, or however it was named.
-    """
-    return [[posixpath.basename(part.location.path), part.location.size()] for part in dataset.parts(table)]
 
 
 def _curve(losses: Sequence[dict[str, Any]]) -> list[CurvePoint]:

@@ -1,6 +1,7 @@
 """`omnifeat classify compare`: the interest classifier beside FastText and other baselines, as section 5.4 compares."""
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,6 +94,7 @@ def main(
     from evaluation.tables import difference_cell, interval_cell
     from omnifeat.cores import thread_count
     from omnifeat.data.dataset import Dataset
+    from omnifeat.data.locks import working_in
     from omnifeat.errors import SettingError
     from omnifeat.query_encoders import open_query_encoder
 
@@ -145,22 +147,23 @@ def main(
         )
         encoders["pretrained"] = off_the_shelf.encode
     examples = {name: Examples.make(one, encoders) for name, one in parts.items()}
-    found = compare(
-        examples["train"],
-        examples["development"],
-        examples[part],
-        settings,
-        choice,
-        keep=keep,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    with working_in(keep) if keep is not None else nullcontext():
+        found = compare(
+            examples["train"],
+            examples["development"],
+            examples[part],
+            settings,
+            choice,
+            keep=keep,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     about = {"dataset": dataset.info.name, "encoder": vectors.fingerprint, "measured on": part}
     if names_too:
         about["learnt from"] = "the training part and the interests' names"
     if pretrained is not None:
         about["off-the-shelf encoder"] = pretrained
     found = {"about": about, **found}
-    written = write_comparison(output, found)
+    written = write_comparison(output, found, overwrite)
 
     ours_of = [name for name in names if name in OURS_OVER and name != reference]
     rows = []

@@ -102,7 +102,7 @@ def main(
             BarPanel(f"level {row['level']}", (interval_of(row["commonest"]), interval_of(row["accuracy"])))
             for row in found["levels"]
         ]
-        with replace_when_whole(output) as folder:
+        with replace_when_whole(output, overwrite=overwrite) as folder:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             save_bars(

@@ -61,7 +61,10 @@ def main(
         schema = schema.append(field)
 
     rows = unclassified = abstained = 0
-    with progress("classifying", count_rows(queries)) as advance, TableWriter(output, schema) as writer:
+    with (
+        progress("classifying", count_rows(queries)) as advance,
+        TableWriter(output, schema, overwrite=overwrite) as writer,
+    ):
         for batch in iter_batches(queries):
             part = pa.Table.from_batches([batch])
             texts = as_strings(part[query_column], f"Column {query_column!r} of {queries}").to_pylist()

@@ -34,7 +34,7 @@ def main(
     taxonomy = Taxonomy.read(source)
     counts = taxonomy.counts()
     if output is not None:
-        with replace_when_whole(output) as partial:
+        with replace_when_whole(output, overwrite=overwrite) as partial:
             draw_taxonomy(taxonomy, partial, kind=output.suffix.lower(), most=children)
     leaves = len(taxonomy.leaves())
     summary = {

@@ -96,7 +96,10 @@ def main(
             precision=precision,
             min_support=min_support,
         )
-    classifier.save(output)
+    from omnifeat.data.files import replace_when_whole
+
+    with replace_when_whole(output, overwrite=overwrite) as folder:
+        classifier.save(folder)
     classes = [len(level) for level in classifier.levels_]
     summary: dict[str, Any] = {
         "queries": len(examples.queries),

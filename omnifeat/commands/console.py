@@ -31,10 +31,10 @@ def check_free(output: Path, overwrite: bool, holds: str | None = None) -> None:
         The name of that file, where the output is a folder.
     """
     from omnifeat.data.files import refuse_other_folder
-    from omnifeat.errors import OutputError
+    from omnifeat.data.publishing import refuse_taken, sweep_partials
 
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists already; choose another place, or replace it with --overwrite.")
+    sweep_partials(output.absolute())
+    refuse_taken(output.absolute(), output, overwrite)
     if holds is not None and output.is_dir():
         refuse_other_folder(output, [holds])
 

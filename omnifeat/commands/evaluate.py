@@ -172,7 +172,7 @@ def recall(
         None if pretrained is None else f"`{pretrained}`, {pretrained_pooling} pooling, prefix '{pretrained_prefix}'",
         tuple(corpus_embeddings or ()),
     )
-    files = write_recall(out, studies, settings, context)
+    files = write_recall(out, studies, settings, context, overwrite)
     tables = []
     for study in studies:
         plural = "queries" if study.entity_type == "query" else f"{study.entity_type}s"
@@ -244,7 +244,7 @@ def relevance(
     study = relevance_study(dataset, scored, settings, record, run)
     for note in study.notes:
         warn(note)
-    files = write_relevance(out, study, settings, dataset.info.name, run)
+    files = write_relevance(out, study, settings, dataset.info.name, run, overwrite)
     with_positive = len(study.figures[study.reference].queries)
     shown = [f"{with_positive:,} queries with a positive judgment", text_table(*relevance_rows(study, settings))]
     shown.append(what_is_known(study.knowledge))

@@ -87,6 +87,6 @@ def main(
         "reference": reference,
         "reference_fingerprint": theirs.fingerprint,
     }
-    files = write_ab(out, result, settings, context)
+    files = write_ab(out, result, settings, context, overwrite)
     said = {**ab_json(result, settings, context), "files": [str(path) for path in files]}
     report(said, as_json, [text_table(*ab_rows(result, settings)), *(f"wrote {path}" for path in files)])

@@ -47,6 +47,6 @@ def main(
     check_target(out, overwrite)
     dataset = Dataset.open(data)
     study = agreement_study(dataset, settings)
-    files = write_agreement(out, study, settings, dataset.info.name)
+    files = write_agreement(out, study, settings, dataset.info.name, overwrite)
     result = {**agreement_json(study, settings, dataset.info.name), "files": [str(path) for path in files]}
     report(result, as_json, [text_table(*agreement_rows(study)), *(f"wrote {path}" for path in files)])

@@ -114,7 +114,7 @@ def main(
         None if trained is None else trained.fingerprint,
         None if pretrained is None else f"`{pretrained}`, {pretrained_pooling} pooling, prefix '{pretrained_prefix}'",
     )
-    files = write_humans(out, result, settings, context)
+    files = write_humans(out, result, settings, context, overwrite)
     shown = []
     for name, one in result.strata.items():
         shown += [f"{name}: {one.queries:,} of {one.population:,} queries", text_table(*human_rows(result, name))]

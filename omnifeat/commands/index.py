@@ -41,7 +41,7 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build an index of embeddings that carries its encoder's fingerprint."""
-    from omnifeat.data.files import read_table
+    from omnifeat.data.files import read_table, replace_when_whole
     from omnifeat.errors import SettingError
     from omnifeat.retrieval.hnsw import HnswIndex, HnswSettings
 
@@ -51,7 +51,8 @@ def build(
     settings = HnswSettings(neighbours=neighbours, breadth=breadth, exact_below=exact_below)
     ids = read_table(only, columns=["id"])["id"] if only is not None else None
     index = HnswIndex.from_tables(tables, entity_type=entity_type, only=ids, settings=settings, threads=threads)
-    index.save(output)
+    with replace_when_whole(output, overwrite=overwrite) as folder:
+        index.save(folder)
     summary = {
         "entities": len(index),
         "dim": index.dim,
@@ -101,7 +102,7 @@ def search(
     loaded = HnswIndex.load(index)
     frozen = None if encoder is None else FrozenEncoder.from_pretrained(encoder, threads=threads)
     asked = answered = rows = 0
-    with progress("searching") as advance, TableWriter(output, RUN_SCHEMA) as writer:
+    with progress("searching") as advance, TableWriter(output, RUN_SCHEMA, overwrite=overwrite) as writer:
         for count, found in search_table(
             loaded, queries, k, encoder=frozen, breadth=breadth, min_score=min_score, threads=threads
         ):

@@ -26,11 +26,11 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all that
 IDS = ("query", "entity_id", "entity_type")
 
 
-def write_table(path: Path, table: "pa.Table") -> None:
+def write_table(path: Path, table: "pa.Table", *, overwrite: bool = True) -> None:
     """Write a table in the form that the path's ending names."""
     from omnifeat.data.files import TableWriter
 
-    with TableWriter(path, table.schema) as writer:
+    with TableWriter(path, table.schema, overwrite=overwrite) as writer:
         writer.write(table)
 
 

@@ -106,7 +106,7 @@ def main(
         on_step=lambda text: typer.echo(text, err=True),
     )
     context = {"dataset": dataset.info.name, "pretrained": pretrained}
-    written = write_comparison(output, comparison, settings, context)
+    written = write_comparison(output, comparison, settings, context, overwrite)
     columns, rows = comparison_rows(comparison, settings)
     shown = [text_table(columns, rows), *new_lines(comparison, settings)]
     shown += [f"Stage {name} was left out: {why}." for name, why in comparison.skipped.items()]

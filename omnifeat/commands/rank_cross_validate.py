@@ -149,7 +149,7 @@ def main(
         "output": str(output),
     }
     told = [name for name in rows.column_names if is_trained_on(name)]
-    with replace_when_whole(output) as folder:
+    with replace_when_whole(output, overwrite=overwrite) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         write_table(
             folder / "out_of_fold.parquet",

@@ -127,7 +127,7 @@ def main(
     if other_types:
         summary["rows_of_other_types"] = other_types
     if output is not None:
-        with replace_when_whole(output) as folder:
+        with replace_when_whole(output, overwrite=overwrite) as folder:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
             (folder / "results.json").write_text(text, encoding="utf-8")

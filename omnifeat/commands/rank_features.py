@@ -61,7 +61,7 @@ def main(
         for name, given in (("part", part), ("encoder", encoder), ("embeddings", embeddings)):
             if given:
                 raise SettingError(f"--{name} goes with --impressions or --judgments of a dataset; add one of them.")
-        _of_text(pairs, output, entities, text_fields, strict, as_json)
+        _of_text(pairs, output, entities, text_fields, strict, as_json, overwrite)
         return
     if impressions and judgments:
         raise SettingError("Pairs are taken from --impressions or from --judgments; give one of them.")
@@ -75,6 +75,7 @@ def main(
         part,
         strict,
         as_json,
+        overwrite,
         encoder=encoder or [],
         settings={
             "embeddings": embeddings or [],
@@ -95,6 +96,7 @@ def _of_dataset(
     part: str | None,
     strict: bool,
     as_json: bool,
+    overwrite: bool,
     *,
     encoder: list[str],
     settings: dict[str, Any],
@@ -111,7 +113,7 @@ def _of_dataset(
         dataset, encoder=plain, encoders=named, entities=rows.entities(), progress=progress, **settings
     )
     with features:
-        done = write_feature_table(rows, features, output, strict=strict, progress=progress)
+        done = write_feature_table(rows, features, output, strict=strict, overwrite=overwrite, progress=progress)
     used = [column.name for column in done.columns if column.role == "feature"]
     summary = {
         "rows": done.rows,
@@ -132,7 +134,13 @@ def _of_dataset(
 
 
 def _of_text(
-    pairs: str, output: Path, entities: str | None, text_fields: str | None, strict: bool, as_json: bool
+    pairs: str,
+    output: Path,
+    entities: str | None,
+    text_fields: str | None,
+    strict: bool,
+    as_json: bool,
+    overwrite: bool,
 ) -> None:
     """Token matches, lengths and price beside the pairs."""
     import pyarrow.compute as pc
@@ -158,7 +166,7 @@ def _of_text(
         if name in pair_table.column_names:
             raise SettingError(f"Table {pairs} has a column {name!r} already; rename it first.")
         result = result.append_column(name, columns[name])
-    write_table(output, result)
+    write_table(output, result, overwrite=overwrite)
     summary = {
         "rows": result.num_rows,
         "unscored": count,

@@ -45,7 +45,7 @@ def main(
     with (
         named_table(table),
         progress("scoring", count_rows(table)) as advance,
-        TableWriter(output, schema.append(pa.field(score_column, pa.float64()))) as writer,
+        TableWriter(output, schema.append(pa.field(score_column, pa.float64())), overwrite=overwrite) as writer,
     ):
         for batch in iter_batches(table):
             part = pa.Table.from_batches([batch])

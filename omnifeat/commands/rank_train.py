@@ -101,7 +101,7 @@ def main(
         chosen.fit(model, data)
     used: list[str] = list(model.manifest_.names)
     importances: dict[str, float] = dict(zip(used, model.feature_importances_.tolist(), strict=True))
-    with replace_when_whole(output) as folder:
+    with replace_when_whole(output, overwrite=overwrite) as folder:
         model.save(folder)
         save_importances(folder / "importance.png", importances)
     summary: dict[str, Any] = {

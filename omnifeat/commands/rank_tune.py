@@ -134,7 +134,7 @@ def main(
         "output": str(output),
     }
     used = found.ranker.manifest_.names
-    with replace_when_whole(output) as folder:
+    with replace_when_whole(output, overwrite=overwrite) as folder:
         found.ranker.save(folder)
         importances = dict(zip(used, found.ranker.feature_importances_.tolist(), strict=True))
         save_importances(folder / "importance.png", importances)

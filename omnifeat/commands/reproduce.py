@@ -64,9 +64,11 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Train what Tables 2 to 6 of the paper compare, measure it, and write the tables beside the paper's."""
+    from evaluation.reports import check_target
     from evaluation.reproduction.report import write_report
     from evaluation.reproduction.study import StudySettings, run_study, start_folder
     from omnifeat.data.dataset import Dataset
+    from omnifeat.data.locks import working_in
     from omnifeat.errors import SettingError
     from omnifeat.pretrained import PretrainedEncoder
 
@@ -83,15 +85,17 @@ def main(
         world=world, interests=interests,
     )  # fmt: skip
     dataset = Dataset.open(data)
-    start_folder(out, overwrite)
-    if sanity:
-        _check(dataset, out, settings, as_json)
-        return
-    encoder = None
-    if pretrained is not None:
-        encoder = PretrainedEncoder.load(pretrained, prefix=pretrained_prefix, pooling=pretrained_pooling)
-    results = run_study(dataset, out, settings, command=_command(context), pretrained=encoder, progress=progress)
-    written = write_report(results, out)
+    check_target(out, overwrite=True)
+    with working_in(out):
+        start_folder(out, overwrite)
+        if sanity:
+            _check(dataset, out, settings, as_json)
+            return
+        encoder = None
+        if pretrained is not None:
+            encoder = PretrainedEncoder.load(pretrained, prefix=pretrained_prefix, pooling=pretrained_pooling)
+        results = run_study(dataset, out, settings, command=_command(context), pretrained=encoder, progress=progress)
+        written = write_report(results, out)
     counts = {verdict: sum(claim.verdict == verdict for claim in results.claims) for verdict in _VERDICTS}
     report(
         {

@@ -14,6 +14,7 @@ from omnifeat.data.checks import check_finite, check_nulls, check_text, type_pro
 from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width
 from omnifeat.data.info import INFO_FILE, DatasetInfo
 from omnifeat.data.locations import PathLike, local_path, one_line
+from omnifeat.data.publishing import refuse_taken, sweep_partials
 from omnifeat.data.schema import (
     TABLES,
     VECTOR,
@@ -76,7 +77,7 @@ class DatasetWriter:
     def __enter__(self) -> Self:
         refuse_existing(local_path(self.path), self.path, self.overwrite)
         with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(replace_when_whole(self.path))
+            folder = stack.enter_context(replace_when_whole(self.path, overwrite=self.overwrite))
             try:
                 folder.mkdir()
             except OSError as error:
@@ -137,6 +138,8 @@ class DatasetWriter:
 
 def refuse_existing(target: Path, name: PathLike, overwrite: bool) -> None:
     """Refuse a target that stands there, unless it is empty, or is a dataset that may be overwritten."""
+    sweep_partials(target)
+    refuse_taken(target, name, overwrite=True)  # a link, a pipe or a device
     if not target.exists():
         return
     if not target.is_dir():

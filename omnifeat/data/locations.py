@@ -14,6 +14,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from omnifeat.data.publishing import mend
 from omnifeat.data.schema import did_you_mean
 from omnifeat.errors import DataError, MissingDependencyError, SettingError
 
@@ -103,7 +104,10 @@ class Location:
     def kind(self) -> pafs.FileType:
         """File, Directory or NotFound."""
         try:
-            return self.filesystem.get_file_info(self.path).type
+            found = self.filesystem.get_file_info(self.path).type
+            if found == pafs.FileType.NotFound and self.local and mend(Path(self.path)):
+                found = self.filesystem.get_file_info(self.path).type
+            return found
         except (OSError, ValueError) as error:
             raise DataError(f"{self.name} cannot be reached: {one_line(error)}") from error
 

@@ -16,9 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnifeat.data.locations import one_line
 from omnifeat.data.problems import Problem, ProblemList
 from omnifeat.data.row_checks import CheckedBatch, RowPlaces
 from omnifeat.data.schema import DERIVED_TABLES, ENTITY_TABLES, TABLES
+from omnifeat.errors import OutputError
+from omnifeat.scratch import temporary_folder
+from omnifeat.stopping import interruptible
 
 __all__ = ["IdStore", "Reference", "references", "unique_column"]
 
@@ -67,6 +71,20 @@ def references(table: str) -> list[Reference]:
     return found
 
 
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """DuckDB's refusals as one sentence."""
+    try:
+        yield
+    except duckdb.InterruptException as error:  # by a signal
+        raise KeyboardInterrupt from error
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise OutputError(
+            f"The ids do not fit in a temporary folder of {tempfile.gettempdir()} ({one_line(error)}): set TMPDIR to a "
+            "larger disk"
+        ) from error
+
+
 class IdStore:
     """Ids of all tables, each with its row. Make one with `IdStore.open`."""
 
@@ -77,14 +95,21 @@ class IdStore:
     @classmethod
     @contextmanager
     def open(cls) -> Iterator[IdStore]:
-        """An empty store on disk, removed at the end."""
-        with tempfile.TemporaryDirectory(prefix="omnifeat-") as folder:
+        """An empty store on disk, removed at the end.
+
+        Raises
+        ------
+        OutputError
+            There is no room for it.
+        """
+        with _named_errors(), temporary_folder() as folder:
             connection = duckdb.connect(f"{folder}/ids.duckdb", config={"memory_limit": MEMORY_LIMIT, "threads": "2"})
             try:
                 connection.execute("SET preserve_insertion_order = false")
                 # it would go to standard output, amid the JSON that stands there
                 connection.execute("SET enable_progress_bar = false")
-                yield cls(connection)
+                with interruptible(connection):
+                    yield cls(connection)
             finally:
                 connection.close()
 

@@ -8,7 +8,6 @@ import gzip
 import io
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from omnifeat.data.locations import FileFormat, Location, PathLike, local_path, locate, one_line, output_format
+from omnifeat.data.publishing import as_the_user_knows, is_partial_of, make_partial, publish, refuse_taken
 from omnifeat.errors import DataError, OmnifeatError, OutputError, SettingError
+from omnifeat.owned import OwnedFolder, new_token
 
 __all__ = ["TableWriter", "refuse_other_folder", "replace_when_whole"]
 
@@ -49,51 +51,78 @@ def output_error(target: object, error: OSError) -> OutputError:
     return OutputError(f"{target} cannot be written: {reason}")
 
 
-def _remove(path: Path) -> None:
-    # cleaning up must not hide the error that led here
-    with contextlib.suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+# how libraries that write by themselves say that the disk is full
+_FULL = ("no space left on device", "os error 28", "disk quota exceeded", "os error 122", "pytorchstreamwriter failed")
+
+
+def refusal_within(error: BaseException) -> OSError | None:
+    """The refusal of the operating system that a library's own error stands for; None where it stands for none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            return seen
+        if any(words in str(seen).lower() for words in _FULL):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _partial_beside(target: Path, path: PathLike) -> OwnedFolder:
+    try:
+        return make_partial(target)
+    except OSError as error:  # whatever it names, it is this output that cannot be made
+        raise output_error(path, error) from error
 
 
 @contextmanager
-def replace_when_whole(path: PathLike, *, whatever: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, for a file or a folder that the caller makes; rename it on clean exit.
+def replace_when_whole(path: PathLike, *, overwrite: bool = True, whatever: bool = False) -> Iterator[Path]:
+    """Yield a temporary path for a file or a folder that the caller makes; put it at `path` on clean exit.
 
     Whatever stood at `path` stays until then, and stays if anything is raised; the temporary path is then removed.
     A missing parent folder is made. A folder that stood there and has no name in common with the new one is not an
-    earlier output but something else of the user's, and is not replaced, except under `whatever`.
+    earlier output but something else of the user's, and is not replaced, except under `whatever`. See
+    `omnifeat.data.publishing` for what kills and other runs may do meanwhile.
+
+    Parameters
+    ----------
+    overwrite
+        Replace what stands there. Without it nothing may stand there (an empty folder may, where a folder is made),
+        neither now nor when all is done.
 
     Raises
     ------
     OutputError
-        The operating system refused to write (no space, no permission), nothing was made, or the folder that stands
-        there is of something else.
+        The operating system refused to write (no space, no permission), nothing was made, the folder that stands
+        there is of something else, a link, a pipe or a device stands there, or the place is not free.
     SettingError
         The path is a URL of another file system.
     """
     target = local_path(path)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with _partial_beside(target, path) as owned:
+            refuse_taken(target, path, overwrite or _is_empty_folder(target))
+            partial = owned.path / target.name
+            yield partial
+            if not partial.exists():
+                raise OutputError(f"{path} cannot be written: nothing was made for it")
+            if not whatever and partial.is_dir() and target.is_dir():
+                refuse_other_folder(target, os.listdir(partial))
+            publish(partial, target, path, overwrite)
+    except OutputError as error:
+        # an output inside this one may have been refused: say it of the place that the user knows
+        said = as_the_user_knows(str(error), target, path)
+        if said == str(error):
+            raise
+        raise OutputError(said) from error
     except OSError as error:
-        raise output_error(path, error) from error
-    _remove(partial)
-    try:
-        yield partial
-        if not partial.exists():
-            raise OutputError(f"{path} cannot be written: nothing was made for it")
-        if not whatever and partial.is_dir() and target.is_dir():
-            refuse_other_folder(target, os.listdir(partial))
-        _swap(partial, target)
-    except OSError as error:
-        if isinstance(error, OmnifeatError) or _is_of_another_file(error, partial, target):
+        if isinstance(error, OmnifeatError) or _is_of_another_file(error, target):
             raise
         raise output_error(path, error) from error
-    finally:
-        _remove(partial)
+    except Exception as error:
+        refused = refusal_within(error)
+        if refused is None or isinstance(error, OmnifeatError):
+            raise
+        raise output_error(path, refused) from error
 
 
 def refuse_other_folder(folder: Path, names: Collection[str]) -> None:
@@ -106,29 +135,16 @@ def refuse_other_folder(folder: Path, names: Collection[str]) -> None:
         )
 
 
-def _is_of_another_file(error: OSError, partial: Path, target: Path) -> bool:
+def _is_empty_folder(target: Path) -> bool:
+    return target.is_dir() and not target.is_symlink() and not os.listdir(target)
+
+
+def _is_of_another_file(error: OSError, target: Path) -> bool:
     """Whether the error names a file that is not this output, such as an input that is missing."""
     if error.filename is None:
         return False
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-    return not name.startswith((str(partial), str(target)))
-
-
-def _swap(partial: Path, target: Path) -> None:
-    """Put what is whole in its place; a folder that stood there goes only when the new one stands."""
-    if target.is_dir() and not target.is_symlink():
-        if not partial.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder", str(target))
-        old = target.with_name(f".{target.name}.replaced-{os.getpid()}")
-        target.rename(old)
-        try:
-            partial.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
-        _remove(old)
-    else:
-        os.replace(partial, target)
+    return not (name.startswith(str(target)) or is_partial_of(target, name))
 
 
 class TableWriter:
@@ -146,6 +162,8 @@ class TableWriter:
         Local path or fsspec URL that ends in a known suffix.
     schema
         Arrow schema of the batches to come; its metadata is kept in Parquet and Arrow files.
+    overwrite
+        Replace a file that stands there, now or when all is written.
 
     Raises
     ------
@@ -155,9 +173,10 @@ class TableWriter:
         The operating system refused to write.
     """
 
-    def __init__(self, path: PathLike, schema: pa.Schema) -> None:
+    def __init__(self, path: PathLike, schema: pa.Schema, *, overwrite: bool = True) -> None:
         self.path = path
         self.schema = schema
+        self.overwrite = overwrite
         self.rows = 0
         self._format = output_format(path)
         self._stack = contextlib.ExitStack()
@@ -167,14 +186,14 @@ class TableWriter:
         location = locate(self.path)
         with contextlib.ExitStack() as stack:
             if location.local:
-                partial = stack.enter_context(replace_when_whole(self.path))
+                partial = stack.enter_context(replace_when_whole(self.path, overwrite=self.overwrite))
                 try:
                     raw = partial.open("wb")
                 except OSError as error:
                     raise output_error(self.path, error) from error
                 stream = stack.enter_context(_named_errors(self.path, raw))
             else:
-                stream = stack.enter_context(_remote(location))
+                stream = stack.enter_context(_remote(location, self.overwrite))
             try:
                 self._sink = _sink(stream, self.schema, self._format)
             except OSError as error:
@@ -242,16 +261,18 @@ def _named_errors(path: PathLike, stream: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _remote(location: Location) -> Iterator[Any]:
+def _remote(location: Location, overwrite: bool) -> Iterator[Any]:
     """A stream to a temporary name of another file system, which is renamed on clean exit."""
     folder, _, name = location.path.rpartition("/")
-    partial = f"{folder}/.{name}.partial-{os.getpid()}" if folder else f".{name}.partial-{os.getpid()}"
+    partial = f"{folder}/.{name}.partial-{new_token()}" if folder else f".{name}.partial-{new_token()}"
     files = location.filesystem
     try:
+        _refuse_remote(location, overwrite)
         if folder:
             files.create_dir(folder, recursive=True)
         with files.open_output_stream(partial) as stream:
             yield stream
+        _refuse_remote(location, overwrite)  # no such file system can look and rename in one step
         files.move(partial, location.path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -259,6 +280,11 @@ def _remote(location: Location) -> Iterator[Any]:
         if isinstance(error, OSError) and not isinstance(error, OutputError | DataError):
             raise output_error(location.name, error) from error
         raise
+
+
+def _refuse_remote(location: Location, overwrite: bool) -> None:
+    if not overwrite and location.kind() != pafs.FileType.NotFound:
+        raise OutputError(f"{location.name} exists already; choose another place, or replace it with --overwrite.")
 
 
 class _Sink:

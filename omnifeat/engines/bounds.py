@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +16,13 @@ from omnifeat.cores import thread_count
 from omnifeat.data.locations import one_line
 from omnifeat.engines.engine import REFUSED, RefusedRowError, Tables, name_in_sql
 from omnifeat.errors import DataError, OutputError, SettingError
-from omnifeat.scratch import parse_bytes
+from omnifeat.scratch import TEMPORARY_PREFIX, parse_bytes, temporary_folder
+from omnifeat.stopping import interruptible
 
 __all__ = ["Bounds", "add_views", "quoted"]
 
 # DuckDB cannot hold the buffers of two threads and a table in less
 _LEAST_MEMORY = 64 * 10**6
-_PREFIX = "omnifeat-sql-"
 
 # what a broken file comes out as; parser, binder and catalogue errors are mistakes of the program
 _OF_FILES = (
@@ -73,35 +72,32 @@ class Bounds:
         OutputError
             No temporary folder can be made.
         """
-        try:
-            folder = tempfile.mkdtemp(prefix=_PREFIX, dir=self._temporary)
-        except OSError as error:
-            raise OutputError(f"No temporary folder can be made: {error}; set TMPDIR to a writable folder.") from error
-        config = {
-            "memory_limit": f"{self._bytes}B",
-            "threads": str(thread_count(self.threads)),
-            "temp_directory": folder,
-            # nothing is fetched from anywhere
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        }
-        try:
+        with temporary_folder(self._temporary) as folder:
+            config = {
+                "memory_limit": f"{self._bytes}B",
+                "threads": str(thread_count(self.threads)),
+                "temp_directory": str(folder),
+                # nothing is fetched from anywhere
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            }
             connection = duckdb.connect(config=config)
             try:
                 # rows come in the order that the SQL asks for, or in none; to keep that of the files costs memory
                 connection.execute("SET preserve_insertion_order = false")
                 connection.execute("SET enable_progress_bar = false")  # it would go to standard output
-                yield connection
+                with interruptible(connection):
+                    yield connection
             finally:
                 connection.close()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def named_errors(self, tables: Tables) -> Iterator[None]:
         """Raise as one sentence what the user can put right; `tables` are the files that are read."""
         try:
             yield
+        except duckdb.InterruptException as error:  # by a signal
+            raise KeyboardInterrupt from error
         except (duckdb.Error, pa.ArrowException) as error:  # Arrow's, where a stream of batches breaks off
             raised = self._sentence(error, tables)
             if raised is None:  # a mistake in the SQL is ours
@@ -126,7 +122,7 @@ class Bounds:
                 f"A memory limit of {self.memory_limit} with {thread_count(self.threads)} threads is too small for "
                 "these tables: raise the limit, or take fewer threads."
             )
-        if isinstance(error, duckdb.IOException) and _PREFIX in text:
+        if isinstance(error, duckdb.IOException) and TEMPORARY_PREFIX in text:
             return OutputError(
                 f"What does not fit in memory cannot go to {place} ({reason}): raise the memory limit, or set TMPDIR "
                 "to another folder."

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from omnifeat.data.checks import check_nulls, type_problems
 from omnifeat.data.columnar import ParquetReader
@@ -22,12 +21,11 @@ from omnifeat.engines import name_in_sql
 from omnifeat.errors import DataError
 
 __all__ = [
-    "LOG_COLUMNS", "LogTables", "check_rows", "content_of", "log_parts", "log_tables", "microseconds", "no_time_in_sql",
+    "LOG_COLUMNS", "LogTables", "check_rows", "log_parts", "log_tables", "microseconds", "no_time_in_sql",
     "raise_refused_row",
 ]  # fmt: skip
 
 LOG_COLUMNS = ("query", "entity_id", "entity_type", "action", "timestamp")
-_CHUNK = 1 << 22
 _DAY_US = 86_400_000_000
 
 
@@ -64,15 +62,6 @@ def log_parts(dataset: Dataset, logs: Sequence[PathLike] | None) -> list[Reader]
     if not logs:
         return dataset.parts(dataset.log_table())  # beside pairs chosen from it, the log itself
     return [part for path in logs for part in open_parts(path)]
-
-
-def content_of(part: Reader) -> str:
-    """The content of a file: XXH3 of 128 bits over its bytes, as 32 hexadecimal digits."""
-    digest = xxhash.xxh3_128()
-    with part.location.open_stream() as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def log_tables(parts: Sequence[Reader], folder: Path, extra: Sequence[str] = ()) -> LogTables:

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import Reader, TableWriter
+from omnifeat.data.identity import content_of_file
 from omnifeat.data.locations import PathLike, local_path, locate
 from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
@@ -35,7 +36,7 @@ from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.engines import Engine, RefusedRowError, name_in_sql
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.lists import write_lists
-from omnifeat.enrich.log_parts import LogTables, content_of, log_parts, log_tables, raise_refused_row
+from omnifeat.enrich.log_parts import LogTables, log_parts, log_tables, raise_refused_row
 from omnifeat.enrich.query_refresh import refresh_lists
 from omnifeat.enrich.query_sql import best_first, counts_of_log, extent_of_log, pairs_of_log
 from omnifeat.enrich.query_state import QueryState
@@ -244,7 +245,7 @@ def engaged_queries(
     with progress("log files hashed", len(parts)) as advance:
         for part in parts:  # twice the same content is once, with and without a state
             stamp = _stamp(part)
-            unique.setdefault(content_of(part), _Stamped(part, stamp))
+            unique.setdefault(content_of_file(part.location), _Stamped(part, stamp))
             advance(1)
     if state is None:
         return _from_log([stamped.part for stamped in unique.values()], out, split, settings, engine, folder, where)

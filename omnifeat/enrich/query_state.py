@@ -4,7 +4,7 @@
       manifest.json        which contents were applied, where their counts lie, and what the lists were made of
       counts/HASH.parquet  (entity_type, entity_id, query, action, day, times) of one part
       lists/HASH.parquet   (entity_type, entity_id, values), the lists of the last run
-      lock                 held while a run uses the folder
+      .lock                held while a run uses the folder
 
 A part is known by its content alone, so that its name, its place in the order and how often it comes don't matter. The
 manifest is replaced in one step, after the files that it names are whole: a run that was killed left either the
@@ -15,7 +15,6 @@ parts in the order of their contents, so that the same parts in any order end in
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,8 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from omnifeat.data.locations import PathLike, local_path, one_line
+from omnifeat.data.locks import working_in
+from omnifeat.data.publishing import sweep_folder
 from omnifeat.data.splits import HashSplit
 from omnifeat.data.writing import output_error, replace_when_whole
 from omnifeat.enrich.window import Window
@@ -35,7 +36,7 @@ from omnifeat.errors import DataError, OutputError, SettingError
 
 __all__ = ["AppliedPart", "ListsMade", "QueryState"]
 
-_MANIFEST, _COUNTS, _LISTS, _LOCK = "manifest.json", "counts", "lists", "lock"
+_MANIFEST, _COUNTS, _LISTS, _LOCK = "manifest.json", "counts", "lists", "lock"  # `lock` is of earlier versions
 
 
 class AppliedPart(BaseModel):
@@ -110,12 +111,11 @@ class QueryState:
         Raises
         ------
         SettingError
-            The folder is none of this machine, is used by another run, is no state folder, or its counts are of rows
-            chosen by another split.
+            The folder is none of this machine, is no state folder, or its counts are of rows chosen by another split.
         DataError
             The manifest is not what it must be, or counts that it names are missing.
         OutputError
-            The folder cannot be written.
+            Another run is working in the folder, or it cannot be written.
         """
         folder = local_path(path)
         if folder.is_dir():
@@ -128,11 +128,7 @@ class QueryState:
         try:
             (folder / _COUNTS).mkdir(parents=True, exist_ok=True)
             (folder / _LISTS).mkdir(exist_ok=True)
-            with (folder / _LOCK).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise SettingError(f"{path} is used by another run: wait for it to end.") from error
+            with working_in(folder, path):
                 state = cls(folder, os.fspath(path), _read(folder / _MANIFEST, os.fspath(path)))
                 state._check_split(row_split)
                 state._clean()
@@ -270,14 +266,13 @@ class QueryState:
 
         Lists that are not there are made anew; counts can't be.
         """
-        for folder in (self._folder, self._folder / _COUNTS, self._folder / _LISTS):
-            for path in folder.iterdir():
-                if path.name.startswith(".") and ".partial-" in path.name:
-                    path.unlink()
+        for folder in (self._folder / _COUNTS, self._folder / _LISTS):
+            sweep_folder(folder)
         kept = {self._counts(part.content).name for part in self._kept()}
         there = set(os.listdir(self._folder / _COUNTS))
         for name in there - kept:
-            (self._folder / _COUNTS / name).unlink()
+            if not name.startswith("."):
+                (self._folder / _COUNTS / name).unlink()
         if kept - there:
             raise DataError(
                 f"{self._name} lacks {_COUNTS}/{min(kept - there)}, which its {_MANIFEST} names: begin a new state "
@@ -285,7 +280,7 @@ class QueryState:
             )
         named = self.lists
         for path in (self._folder / _LISTS).iterdir():
-            if named is None or path != named[1]:
+            if not path.name.startswith(".") and (named is None or path != named[1]):
                 path.unlink()
         if named is not None and not named[1].exists():
             self._manifest = self._manifest.model_copy(update={"lists": None})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TypeAlias
 
-from omnifeat.errors import OutputError
+from omnifeat.scratch import temporary_folder
 
 __all__ = ["Progress", "silent", "temporary_folder"]
 
@@ -20,14 +18,3 @@ Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Callabl
 def silent(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Progress that is shown nowhere."""
     yield lambda count: None
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A temporary folder, removed at the end. Raises `OutputError` where none can be made."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="omnifeat-")
-    except OSError as error:
-        raise OutputError(f"No temporary folder can be made: {error}; set TMPDIR to a writable folder.") from error
-    with folder as name:
-        yield Path(name)

@@ -7,8 +7,6 @@ order of the file, leaves them out. Memory is bounded by one batch and DuckDB's 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from omnifeat.errors import OutputError
-from omnifeat.scratch import parse_bytes
+from omnifeat.scratch import parse_bytes, temporary_folder
+from omnifeat.stopping import interruptible
 
 __all__ = ["MEMORY_LIMIT", "Staging"]
 
@@ -58,32 +57,27 @@ class Staging:
         """
         config = {"memory_limit": f"{parse_bytes(memory_limit)}B", "threads": "2"}
         try:
-            folder = tempfile.mkdtemp(prefix="omnifeat-")
-        except OSError as error:
-            raise OutputError(
-                f"No temporary folder can be made: {error.strerror or error}; set TMPDIR to a writable folder."
-            ) from error
-        try:
-            config["temp_directory"] = f"{folder}/spill"
-            connection = duckdb.connect(f"{folder}/staging.duckdb", config=config)
-            try:
-                # every result that is read in order is sorted
-                connection.execute("SET preserve_insertion_order = false")
-                _silence(connection)
-                yield cls(connection, advance)
-            finally:
-                connection.close()
+            with temporary_folder() as folder:
+                config["temp_directory"] = f"{folder}/spill"
+                connection = duckdb.connect(f"{folder}/staging.duckdb", config=config)
+                try:
+                    # every result that is read in order is sorted
+                    connection.execute("SET preserve_insertion_order = false")
+                    _silence(connection)
+                    with interruptible(connection):
+                        yield cls(connection, advance)
+                finally:
+                    connection.close()
+        except duckdb.InterruptException as error:  # by a signal
+            raise KeyboardInterrupt from error
         except duckdb.OutOfMemoryException as error:
             raise OutputError(
                 f"The import needs more memory than the limit of {memory_limit}; raise it with --memory-limit."
             ) from error
         except duckdb.IOException as error:
             raise OutputError(
-                f"The temporary folder {folder} cannot be used: {' '.join(str(error).split())}; "
-                "set TMPDIR to a larger disk."
+                f"The temporary folder cannot be used: {' '.join(str(error).split())}; set TMPDIR to a larger disk."
             ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def load(
         self, name: str, batches: Iterable[pa.RecordBatch], keep: Sequence[str], identity: Sequence[str] = ()

@@ -17,7 +17,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from omnifeat.models.model_card import model_card
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer, query_encoder_from_settings
 from omnifeat.models.training_record import RECORD_FILE, TrainingRecord
+from omnifeat.scratch import temporary_folder
 from omnifeat.text import NgramTokenizer
 from omnifeat.transformers_checks import (
     Tensors,
@@ -150,15 +150,15 @@ def parts_of_model(
         values = config.to_dict()
         values["query"]["model"] = name
         config = EncoderConfig.from_dict(values)
-    with TemporaryDirectory() as folder:
-        query_tokenizer.save(Path(folder) / TOKENIZER_FOLDER)
-        ngrams.save(Path(folder) / NGRAMS_FOLDER)
+    with temporary_folder() as folder:
+        query_tokenizer.save(folder / TOKENIZER_FOLDER)
+        ngrams.save(folder / NGRAMS_FOLDER)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(Path(folder).rglob("*"))
+            for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        loaded_tokenizer, loaded_ngrams = _load_tokenizers(Path(folder), config)
+        loaded_tokenizer, loaded_ngrams = _load_tokenizers(folder, config)
     settings: dict[str, Any] = {
         "encoder": config.to_dict(),
         "query_backbone": model.query.backbone_settings(),

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from omnifeat.errors import EncoderError, OutputError
+from omnifeat.data.files import replace_when_whole
+from omnifeat.errors import EncoderError
 
 __all__ = ["DEFINITION", "read_vocabularies", "write_vocabularies"]
 
@@ -47,20 +48,9 @@ def write_vocabularies(
         _SETTINGS: (json.dumps(settings, indent=2) + "\n").encode(),
     }
     target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            beside = target / f".{name}.partial-{os.getpid()}"
-            try:
-                beside.write_bytes(content)
-                beside.replace(target / name)
-            finally:
-                beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The n-gram vocabularies cannot be written to {target}: {error.strerror or error}; "
-            "choose a folder that can be written and has room."
-        ) from error
+    for name, content in contents.items():
+        with replace_when_whole(target / name) as partial:
+            partial.write_bytes(content)
 
 
 def read_vocabularies(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.identity import content_of_dataset
 from omnifeat.errors import SettingError
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.encoder_folder import parts_of_model, write_encoder
@@ -110,6 +111,7 @@ class TrainingRun:
         self.about = {
             "dataset": dataset.info.name,
             "data": self.data.summary(),
+            "content": content_of_dataset(dataset) if settings.checkpoint_every != 0 else None,
             "config": self.config.to_dict(),
             "settings": settings.to_dict(),
             "processes": accelerator.num_processes,
@@ -331,7 +333,7 @@ class TrainingRun:
         if self.device.type == "cuda" and "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
-    def finish(self, out: Path, started: float) -> TrainResult:
+    def finish(self, out: Path, started: float, *, overwrite: bool) -> TrainResult:
         """Restore the best weights, write the encoder, the log and the curve, and drop the checkpoints."""
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
@@ -361,7 +363,7 @@ class TrainingRun:
             record=record,
         )
         if self.accelerator.is_main_process:
-            with replace_when_whole(out) as partial:
+            with replace_when_whole(out, overwrite=overwrite) as partial:
                 partial.mkdir(parents=True, exist_ok=True)
                 write_encoder(parts, partial)
             outcome = {"steps": self.step, "best_step": self.best_step, "metrics": metrics, "seconds": seconds}

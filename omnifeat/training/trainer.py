@@ -8,7 +8,7 @@ taken up from a checkpoint gives the losses of one that never stopped.
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,6 +16,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.locks import working_in
+from omnifeat.data.publishing import refuse_taken, sweep_partials
 from omnifeat.errors import OutputError
 from omnifeat.models.config import EncoderConfig
 from omnifeat.training.checkpoint import latest_checkpoint, remove_checkpoints
@@ -79,18 +81,22 @@ def train(
     started, out = time.monotonic(), Path(out)
     run_folder = run_folder_of(out)
     _check_target(out, run_folder, resume=resume, overwrite=overwrite)
+    # of several processes the first one writes
+    alone = working_in(run_folder) if int(os.environ.get("RANK", "0")) == 0 else nullcontext()
     devices = range(torch.cuda.device_count())  # the caller's random numbers are left as they were
-    with thread_limit(threads), torch.random.fork_rng(devices=devices), _accelerator(settings) as accelerator:
+    with alone, thread_limit(threads), torch.random.fork_rng(devices=devices), _accelerator(settings) as accelerator:
         run = TrainingRun(dataset, config, settings, run_folder, accelerator, pooled)
         if resume:
             run.restore()
         elif accelerator.is_main_process:
             remove_checkpoints(run_folder)
         run.loop(on_progress)
-        return run.finish(out, started)
+        return run.finish(out, started, overwrite=overwrite)
 
 
 def _check_target(out: Path, run_folder: Path, *, resume: bool, overwrite: bool) -> None:
+    sweep_partials(out.absolute())
+    refuse_taken(out.absolute(), f"'{out}'", overwrite=True)  # a link, a pipe or a device
     if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputError(f"'{out}' is there and is no encoder folder; give another folder.")
     # found out now rather than when the training is over; nothing is made here, for the data may yet be refused

@@ -218,6 +218,6 @@ def test_damaged_folders_are_refused(tmp_path, damage, message):
 
 def test_a_target_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot be written to .*file"):
+    with pytest.raises(OutputError, match=r"file/.* cannot be written: a file stands where"):
         fitted().save(tmp_path / "file")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
