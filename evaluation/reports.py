@@ -337,9 +337,11 @@ def relevance_rows(study: RelevanceStudy, settings: RelevanceSettings) -> tuple[
     return columns, cells
 
 
-def new_rows(all_queries: int, new: Mapping[str, NewMeans], measure: str) -> tuple[list[str], list[list[str]]]:
+def new_rows(
+    all_queries: int, new: Mapping[str, NewMeans], measure: str, decimals: int = 1, scale: float = 100.0
+) -> tuple[list[str], list[list[str]]]:
     """Column names and cells of the table of what is new to the encoder; `all_queries` are those of all pairs."""
-    columns = ["of", "score", f"{measure} %", "less the first", "pairs", "queries", "left out"]
+    columns = ["of", "score", measure, "less the first", "pairs", "queries", "left out"]
     cells = []
     for name, group in new.items():
         for column, interval in group.intervals.items():
@@ -347,8 +349,8 @@ def new_rows(all_queries: int, new: Mapping[str, NewMeans], measure: str) -> tup
                 [
                     name,
                     column,
-                    interval_cell(interval),
-                    difference_cell(group.differences[column]),
+                    interval_cell(interval, decimals, scale),
+                    difference_cell(group.differences[column], decimals, scale),
                     f"{group.rows:,}",
                     f"{group.queries:,}",
                     f"{all_queries - group.queries:,}",
@@ -373,7 +375,7 @@ def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, datas
         parts.append(markdown_table([settings.by or "", "queries", *study.intervals], cells))
     parts.append(what_is_known(study.knowledge))
     if study.new:
-        parts.append(markdown_table(*new_rows(len(one.queries), study.new, main)))
+        parts.append(markdown_table(*new_rows(len(one.queries), study.new, f"{main} %")))
         parts.append(NEW_MEANS_TOLD)
     unjudged = "are left out" if settings.judged_only else f"count as irrelevant ({one.unjudged:,} rows)"
     lines = [

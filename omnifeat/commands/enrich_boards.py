@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.enrich_split import warn_without_split
 
 
 def main(
@@ -48,3 +49,4 @@ def main(
     if result.unknown_entities:
         lines.append(f"left out: titles of {result.unknown_entities:,} entities that are in no table")
     report(asdict(result), as_json, [*lines, *result.notes])
+    warn_without_split(data, "saves")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.enrich_split import warn_without_split
 from omnifeat.errors import SettingError
 
 
@@ -59,6 +60,7 @@ def main(
             f"From {result.saves:,} saves to {result.boards:,} boards; {result.fitted:,} entities fitted.",
         ],
     )
+    warn_without_split(data, "saves")
 
 
 def _moment(text: str | None) -> datetime | None:

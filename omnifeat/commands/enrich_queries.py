@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, progress, report, result_table
+from omnifeat.commands.enrich_split import warn_without_split
 from omnifeat.errors import SettingError
 
 
@@ -64,6 +65,7 @@ def main(
     if result.unknown_entities:
         lines.append(f"left out: queries of {result.unknown_entities:,} entities that are in no table")
     report(asdict(result), as_json, [*lines, *result.notes])
+    warn_without_split(data, "engagements")
 
 
 def _day(text: str | None) -> date | None:

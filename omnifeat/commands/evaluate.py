@@ -249,7 +249,7 @@ def relevance(
     shown = [f"{with_positive:,} queries with a positive judgment", text_table(*relevance_rows(study, settings))]
     shown.append(what_is_known(study.knowledge))
     if study.new:
-        shown.append(text_table(*new_rows(with_positive, study.new, settings.measures[0])))
+        shown.append(text_table(*new_rows(with_positive, study.new, f"{settings.measures[0]} %")))
     result = {
         **relevance_json(study, settings, dataset.info.name, run),
         "files": [str(path) for path in files],

@@ -187,7 +187,7 @@ def main(
         f"{folds} folds, {seeds} seed{'s' if seeds > 1 else ''}",
         shown,
         what_is_known(known),
-        *([text_table(*new_rows(len(figures.queries), new, "NDCG@10"))] if new else []),
+        *([text_table(*new_rows(len(figures.queries), new, "NDCG@10", 4, 1.0))] if new else []),
         f"Wrote {output}: results.json, out_of_fold.parquet, ndcg.png, importance.png (of {names[-1]})",
     ]
     report(summary, as_json, lines)

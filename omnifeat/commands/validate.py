@@ -16,17 +16,21 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Check a dataset folder against the schema: every table, every row, every id."""
+    from omnifeat.data.leak_remedies import mending_steps
     from omnifeat.data.validate import validate
 
     with progress("rows checked") as advance:
         result = validate(data, check_leaks=leaks, most=most, advance=advance)
+    mend = mending_steps(result.problems, data)
     if as_json:
-        report(result.as_json(), True, [])
+        report({**result.as_json(), "mend": mend}, True, [])
     else:
         for problem in result.problems:
             typer.echo(f"error: {problem.message}", err=True)
         for sentence in result.unlisted():
             typer.echo(f"error: {sentence}", err=True)
+        if mend:
+            typer.echo("\n".join(["to mend the leaks:", *(f"    {step}" for step in mend)]), err=True)
     if not result.ok:
         raise typer.Exit(2)
     if not as_json:

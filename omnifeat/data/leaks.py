@@ -7,11 +7,14 @@ of later saves, for counts over the whole log, and for vectors of a graph that l
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.leak_remedies import ENRICH_QUERIES, remedy_by_provenance
 from omnifeat.data.leaks_boards import add_board_title_leaks
 from omnifeat.data.leaks_counts import add_count_leaks
 from omnifeat.data.problems import Problem, ProblemList
@@ -21,7 +24,7 @@ from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import HashSplit, TimeSplit, split_key
 from omnifeat.errors import DataError
 
-__all__ = ["add_leaks"]
+__all__ = ["add_leaks", "require_split"]
 
 _TABLES = {table: entity_type for entity_type, (table, _) in ENTITY_TABLES.items() if entity_type != "query"}
 
@@ -45,9 +48,7 @@ def add_leaks(dataset: Dataset, store: IdStore, problems: ProblemList) -> None:
     DataError
         `dataset.json` records no split, or the log lacks what the split needs.
     """
-    split = dataset.info.split
-    if split is None:
-        raise DataError(f"{dataset.path} records no split in dataset.json, so that no leak can be told: record one")
+    split = require_split(dataset)
     _add_by_provenance(dataset, split, problems)
     add_board_title_leaks(dataset, store, split, problems)
     add_count_leaks(dataset, store, split, problems)
@@ -62,6 +63,23 @@ def add_leaks(dataset: Dataset, store: IdStore, problems: ProblemList) -> None:
             _add_by_text(dataset, table, split, problems)
         else:
             _add_by_log(dataset, table, store, split, problems)
+
+
+def require_split(dataset: Dataset) -> HashSplit | TimeSplit:
+    """The recorded split, without which no leak can be told.
+
+    Raises
+    ------
+    DataError
+        `dataset.json` records none.
+    """
+    split = dataset.info.split
+    if split is None:
+        raise DataError(
+            f"{dataset.path} records no split in dataset.json, so that no leak can be told: record one with "
+            f"`omnifeat pairs {shlex.quote(str(dataset.path))} -o OUT`"
+        )
+    return split
 
 
 def _add_by_provenance(dataset: Dataset, split: HashSplit | TimeSplit, problems: ProblemList) -> None:
@@ -79,7 +97,7 @@ def _add_by_provenance(dataset: Dataset, split: HashSplit | TimeSplit, problems:
             else:
                 why = f"from {read} of which {made.undated:,} rows bear no time, so that they may lie after {since}"
             message = f"{file}, column '{column}' was made by {made.made_by} {why}: make it again from earlier rows"
-            problems.add(Problem("leak", table, column, None, None, message))
+            problems.add(Problem("leak", table, column, None, None, message, remedy_by_provenance(made)))
 
 
 def _engaged(dataset: Dataset, table: str) -> list[str]:
@@ -177,7 +195,7 @@ def _leak(dataset: Dataset, table: str, row: int, found: str, query: str, why: s
     message = (
         f"{dataset.place(table)}, row {row} (id '{found}'): the engaged query '{query}', {why}, leaks: leave it out"
     )
-    return Problem("leak", table, "engaged_queries", row, found, message)
+    return Problem("leak", table, "engaged_queries", row, found, message, ENRICH_QUERIES)
 
 
 def _keys(texts: pa.Array) -> pa.Array:

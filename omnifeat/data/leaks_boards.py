@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.leak_remedies import ENRICH_BOARDS
 from omnifeat.data.problems import Problem, ProblemList
 from omnifeat.data.relations import IdStore
 from omnifeat.data.schema import ENTITY_TABLES
@@ -60,7 +61,7 @@ def add_board_title_leaks(
                 f"{dataset.place(table)}, row {row} (id '{found}'): the board title '{title}', {whose} only from "
                 f"{since} on, the development part's start, leaks: leave it out"
             )
-            shown.append(Problem("leak", table, "board_titles", row, found, message))
+            shown.append(Problem("leak", table, "board_titles", row, found, message, ENRICH_BOARDS))
         problems.add_all(shown, count)
 
 

@@ -26,6 +26,8 @@ class Problem:
         The row's id, where the table has one.
     message
         One sentence: where, what was found, what to do.
+    remedy
+        Of a leak, the command that makes the column anew (see `omnifeat.data.leak_remedies`); None where there is none.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class Problem:
     row: int | None
     id: str | None
     message: str
+    remedy: str | None = None
 
 
 @dataclass(frozen=True)

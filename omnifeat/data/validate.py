@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from omnifeat.data.dataset import Dataset
-from omnifeat.data.leaks import add_leaks
+from omnifeat.data.leaks import add_leaks, require_split
 from omnifeat.data.locations import PathLike
 from omnifeat.data.problems import Problem, ProblemList, ValidationReport
 from omnifeat.data.relations import IdStore, references
@@ -53,8 +53,8 @@ def validate(
     tables = dataset.tables()
     if not tables:
         raise DataError(f"{dataset.path} has no tables: add at least one of {', '.join(TABLES)}")
-    if check_leaks and dataset.info.split is None:
-        raise DataError(f"{dataset.path} records no split in dataset.json, so that no leak can be told: record one")
+    if check_leaks:
+        require_split(dataset)
     known = TABLES | DERIVED_TABLES
     problems = ProblemList(most)
     counts: dict[str, int] = {}
