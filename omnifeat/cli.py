@@ -9,7 +9,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from omnifeat import __version__
-from omnifeat.errors import OmnifeatError
+from omnifeat.commands.failures import ended_by, flush_output, say_and_exit
+from omnifeat.stopping import handle_signals
 
 # name on the command line -> (module, one line of help). A module has `app` (a group) or `main` (one command).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -51,12 +52,14 @@ class LazyGroup(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run; an error of the input becomes one sentence and exit code 2."""
+        """Run; an error of the input becomes one sentence and exit code 2, as does what the machine refused."""
         try:
             return super().invoke(ctx)
-        except OmnifeatError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+        except (Exception, KeyboardInterrupt) as error:
+            ended = ended_by(error)
+            if ended is None:
+                raise
+            raise say_and_exit(*ended) from error
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the subcommands from the table above, importing none of them."""
@@ -91,7 +94,11 @@ def _options(
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    handle_signals()
+    try:
+        app()
+    finally:
+        flush_output()
 
 
 if __name__ == "__main__":
