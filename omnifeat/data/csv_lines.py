@@ -135,7 +135,9 @@ class QuoteWatch(_Stream):
 
 def text_lines(source: Any) -> Iterator[str]:
     """Lines of a stream of UTF-8 with their ends; bytes that are not UTF-8 stand in them as lone surrogates."""
-    return iter(io.TextIOWrapper(_Buffered(source), encoding="utf-8", errors="surrogateescape", newline=""))
+    # all that the wrapper calls is there, if not all of a `BinaryIO`
+    buffered: Any = _Buffered(source)
+    return iter(io.TextIOWrapper(buffered, encoding="utf-8", errors="surrogateescape", newline=""))
 
 
 class _Buffered(_Stream):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.data.locations import FileFormat, Location
+from omnifeat.data.locations import FileFormat, Location, one_line
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["TextDialect", "default_dialect", "guess_dialect", "plain_numbers"]
@@ -26,8 +26,10 @@ DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _SAMPLE_BYTES = 1 << 16
 _SEP_LINE = re.compile(r'"?sep=(.)"?\r?(\n|$)', re.IGNORECASE)
-_COMMA_DECIMAL = re.compile(r"-?(\d+|\d{1,3}([.' \u00a0\u202f])\d{3}(\2\d{3})*),\d{1,4}")
-_POINT_DECIMAL = re.compile(r"-?(\d+|\d{1,3}([,' \u00a0\u202f])\d{3}(\2\d{3})*)\.\d{1,2}")
+# numbers that can be read in one way only: 1,234 may be either, 12,5 and 1.234,50 may not
+_COMMA_DECIMAL = re.compile(r"-?(\d+,(\d{1,2}|\d{4})|\d{1,3}(?:([.' \u00a0\u202f])\d{3})(?:\3\d{3})*,\d{1,4})")
+_POINT_DECIMAL = re.compile(r"-?(\d+\.(\d{1,2}|\d{4})|\d{1,3}(?:([,' \u00a0\u202f])\d{3})(?:\3\d{3})*\.\d{1,4})")
+_GROUPS = re.compile(r"-?\d{1,3}([.,' \u00a0\u202f])\d{3}(\1\d{3})+")
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,16 @@ def plain_numbers(texts: pa.Array, dialect: TextDialect) -> pa.Array:
 
 def _sample(location: Location, file_format: FileFormat) -> bytes:
     chunks, size = [], 0
-    with location.open_stream(file_format.compression) as stream:
-        while size < _SAMPLE_BYTES:
-            chunk = bytes(stream.read(_SAMPLE_BYTES - size))
-            if not chunk:
-                break
-            chunks.append(chunk)
-            size += len(chunk)
+    try:
+        with location.open_stream(file_format.compression) as stream:
+            while size < _SAMPLE_BYTES:
+                chunk = bytes(stream.read(_SAMPLE_BYTES - size))
+                if not chunk:
+                    break
+                chunks.append(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise DataError(f"{location.name} is truncated or corrupt ({one_line(error)}): write it again") from error
     return b"".join(chunks)
 
 
@@ -217,7 +222,7 @@ def guess_dialect(location: Location, file_format: FileFormat) -> TextDialect:
     if delimiter == "\t" and file_format.delimiter == "\t":
         lines = text.lstrip("\r\n").split("\n", 1)
         quote = '"' if file_format.quoted or _all_quoted(lines[0].strip("\r"), "\t") else None
-    decimal, thousands = _signs(rows[1:], delimiter)
+    decimal, thousands = _signs(rows[1:])
     return TextDialect(
         delimiter, quote, escape if quote else None, encoding, decimal, thousands, skip_lines=1 if sep else 0
     )
@@ -265,16 +270,18 @@ def _rows(text: str, dialect: TextDialect) -> list[list[str]] | None:
     return rows
 
 
-def _signs(rows: Sequence[Sequence[str]], delimiter: str) -> tuple[str, str | None]:
+def _signs(rows: Sequence[Sequence[str]]) -> tuple[str, str | None]:
     """Decimal sign and what stands between thousands, from the cells that are numbers of only one reading."""
     commas, points = Counter[str | None](), Counter[str | None]()
     for row in rows:
         for cell in row:
             text = cell.strip()
             if match := _COMMA_DECIMAL.fullmatch(text):
-                commas[match[2]] += 1
+                commas[match[3]] += 1
             elif match := _POINT_DECIMAL.fullmatch(text):
-                points[match[2]] += 1
+                points[match[3]] += 1
+            elif match := _GROUPS.fullmatch(text):
+                (commas if match[1] == "." else points)[match[1]] += 1
     found, decimal = (commas, ",") if commas.total() > points.total() else (points, ".")
     grouped = [(count, sign) for sign, count in found.items() if sign is not None]
     return decimal, max(grouped)[1] if grouped else None

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from omnifeat.data.checks import check_finite, check_text
 from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width
+from omnifeat.data.locations import one_line
 from omnifeat.errors import DataError, OmnifeatError, SettingError
 
 __all__ = ["as_table", "like_input"]
@@ -43,7 +44,7 @@ def as_table(data: Any) -> pa.Table:
         table = _arrow(data)
     except OmnifeatError:
         raise
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"the table cannot be brought to Arrow: {' '.join(str(error).split())}") from error
     columns, fields = [], []
     for field, column in zip(table.schema, table.columns, strict=True):
@@ -70,8 +71,11 @@ def _arrow(data: Any) -> pa.Table:
         odd = [name for name in data.columns if not isinstance(name, str)]
         if odd:
             raise DataError(f"the DataFrame has a column named {odd[0]!r}: column names must be text")
-        return pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
+        return _from_pandas(data)
     if _library(data) == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
+        objects = [name for name, kind in data.schema.items() if "Object" in str(kind)]
+        if objects:  # Polars would give their addresses
+            raise DataError(f"the DataFrame's column '{objects[0]}' holds Python objects: leave it out or make it text")
         return data.to_arrow()
     if isinstance(data, Mapping):
         return pa.table(dict(data))
@@ -79,6 +83,26 @@ def _arrow(data: Any) -> pa.Table:
         "a table must be an Arrow table or record batch, a pandas or Polars DataFrame, a mapping of columns or a "
         f"path, not {type(data).__name__}"
     )
+
+
+def _from_pandas(data: Any) -> pa.Table:
+    twice = next((name for name in data.columns if list(data.columns).count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"the DataFrame has two columns named '{twice}': give each column its own name")
+    sparse = {name: data[name].sparse.to_dense() for name in data.columns if "Sparse" in str(data.dtypes[name])}
+    dense = data.assign(**sparse) if sparse else data
+    try:
+        return pa.Table.from_pandas(dense, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        for name in dense.columns:
+            try:
+                pa.Table.from_pandas(dense[[name]], preserve_index=False)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as reason:
+                raise DataError(
+                    f"the DataFrame's column '{name}' of {dense.dtypes[name]} cannot be brought to Arrow "
+                    f"({one_line(reason)}): give it one plain type, such as text"
+                ) from error
+        raise
 
 
 def like_input(table: pa.Table, original: Any) -> Any:
@@ -111,5 +135,9 @@ def like_input(table: pa.Table, original: Any) -> Any:
     if library == "polars":
         import polars
 
-        return polars.from_arrow(table)
+        frame = polars.from_arrow(table)
+        if len(original) != table.num_rows:
+            return frame
+        # columns that came in go out as they came, categories and all
+        return frame.with_columns(original[name] for name in frame.columns if name in original.columns)
     return table

@@ -182,8 +182,8 @@ class JsonlReader:
         """A value as Python's form of the type; raises `ValueError` for what must not become text."""
         if pa.types.is_string(target):
             known = self._known_type(name)
-            of_text = known is not None and not known.equals(TIMESTAMP)
-            return as_text(value, is_key=of_text and is_key(name), nested=not of_text)
+            key = is_key(name)
+            return as_text(value, is_key=key, nested=not key and (known is None or known.equals(TIMESTAMP)))
         if pa.types.is_list(target) and pa.types.is_string(target.value_type) and isinstance(value, list):
             return [as_text(item, is_key=False, nested=False) for item in value]
         # an integer beyond 2**53 is no error in a column of floats

@@ -239,12 +239,14 @@ def _dates_of_digits(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _from_texts(texts: pa.Array, wrong: Wrong, unit: str | None) -> pa.Array:
     trimmed = pc.utf8_trim_whitespace(texts)
-    for prepare in (lambda given: given, _plainer):
-        try:
-            return _in_range(_by_arrow(prepare(trimmed)), texts, wrong)
-        except pa.ArrowInvalid:
-            continue
-    return _one_by_one(trimmed, wrong, unit)
+    try:
+        return _in_range(_by_arrow(trimmed), texts, wrong)
+    except pa.ArrowInvalid:
+        pass  # the next most common forms, then any
+    try:
+        return _in_range(_by_arrow(_plainer(trimmed)), texts, wrong)
+    except pa.ArrowInvalid:
+        return _one_by_one(trimmed, wrong, unit)
 
 
 def _by_arrow(texts: pa.Array) -> pa.Array:

@@ -59,3 +59,45 @@ def test_results_come_in_the_library_of_the_input() -> None:
     # an index with repeats cannot be aligned by, only laid over
     twice = pd.DataFrame(COLUMNS, index=[1, 1])
     assert like_input(result, twice)["id"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.array([1 + 2j]), [2**70], [3, object()], np.array([1.5], dtype=np.longdouble)],
+)
+def test_columns_that_arrow_does_not_know_are_named(values: object) -> None:
+    frame = pd.DataFrame({"id": ["a"] * len(values), "odd": values})
+    with pytest.raises(DataError, match="column 'odd'"):
+        as_table(frame)
+
+
+def test_sparse_columns_are_read() -> None:
+    frame = pd.DataFrame({"id": ["a", "b"], "x": pd.arrays.SparseArray([0, 1])})
+    assert as_table(frame)["x"].to_pylist() == [0, 1]
+
+
+def test_polars_objects_are_refused_and_categories_stay() -> None:
+    frame = pl.DataFrame(
+        {"id": ["a"], "c": pl.Series(["x"], dtype=pl.Categorical), "e": pl.Series(["x"], dtype=pl.Enum(["x"]))}
+    )
+    assert like_input(as_table(frame).append_column("n", pa.array([1])), frame).schema == {
+        **frame.schema,
+        "n": pl.Int64(),
+    }
+    with pytest.raises(DataError, match="column 'o' holds Python objects"):
+        as_table(frame.with_columns(pl.Series("o", [object()], dtype=pl.Object)))
+
+
+def test_ids_of_any_library_are_text() -> None:
+    for values in (
+        [1, 2],
+        [1.0, 2.0],
+        pd.array([1, 2], dtype="Int64"),
+        pd.Categorical([1, 2]),
+        np.array([1, 2], np.uint8),
+    ):
+        assert as_table(pd.DataFrame({"entity_id": values}))["entity_id"].to_pylist() == ["1", "2"]
+    assert as_table(pd.DataFrame({"entity_id": [1.0, None]}))["entity_id"].to_pylist() == ["1", None]
+    for values in ([1.5], [1e16]):
+        with pytest.raises(DataError, match="column 'entity_id', row 1"):
+            as_table(pd.DataFrame({"entity_id": values}))
