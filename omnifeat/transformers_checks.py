@@ -41,6 +41,7 @@ _IMPLEMENTATION = re.compile(r"_?(attn|attention|experts)_implementation(_intern
 _REFUSED = ("quantization_config", "compression_config", "use_pretrained_backbone")
 # Settings that say how often a part is repeated: far more of them than tensors are no model of these weights.
 _REPEATS = re.compile(r"(layers?|depths?|blocks?|experts|stages|heads|repeats|labels)$")
+_LAYERS = re.compile(r"(num_hidden|n|num|encoder)_layers?")
 _LEAST_LIMIT = 1024
 
 
@@ -84,9 +85,10 @@ def _without_orders(values: Mapping[str, Any], failed: str, error: type[Omnifeat
             raise error(f"{failed}: its configuration has '{key}', which is not followed; give the model without it.")
         counts = value if isinstance(value, list) else [value]
         for count in counts if _REPEATS.search(key) else []:
-            if isinstance(count, int | float) and abs(count) > limit:
+            none = _LAYERS.fullmatch(key) is not None and count in (0, False)
+            if isinstance(count, int | float) and (count < 0 or count > limit or none):
                 raise error(
-                    f"{failed}: '{key}' of its configuration is {count}, far more than its weights hold; fetch it "
+                    f"{failed}: '{key}' of its configuration is {count}, which is not what its weights hold; fetch it "
                     "again."
                 )
         kept[name] = _without_orders(value, failed, error, limit) if isinstance(value, Mapping) else value

@@ -34,6 +34,7 @@ _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _WANTED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors")
 _UNWANTED = ("*/*", "*.index.fp16.json", "model.fp16*")
+_NUMBER = re.compile(r"\d+")
 # What tells a folder with a vocabulary; the classes below need none, their pieces are bytes or characters.
 _VOCABULARY = re.compile(r"tokenizer\.json|vocab\..*|.*\.model|.*\.spm|.*\.vocab|.*\.tiktoken|tekken\.json")
 _WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
@@ -135,6 +136,14 @@ class TransformersFolder:
             raise self.error(
                 f"{self.failed}, which lacks {len(missing)} of its weights, '{missing[0]}' first; give a folder whose "
                 "weight file is complete."
+            )
+        known = {_NUMBER.sub("#", name) for name in model.state_dict()}
+        left_out = sorted(name for name in report["unexpected_keys"] if "#" in _NUMBER.sub("#", name))
+        left_out = [name for name in left_out if _NUMBER.sub("#", name) in known]
+        if left_out:
+            raise self.error(
+                f"{self.failed}, whose configuration leaves out layers that its weights have, '{left_out[0]}' first; "
+                "give the configuration that belongs to the weights."
             )
         check_finite(model, self.failed, error=self.error)
         return model.eval()

@@ -3,7 +3,8 @@
 Shape legend: B queries, L word pieces, H hidden width of the transformer, D embedding width.
 """
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 SCRATCH = "scratch"
+# How many texts a pretrained tokenizer is tried on, and the share of word pieces of theirs that it need not know.
+_TRIED_TEXTS = 1000
+_MOST_UNKNOWN = 0.8
 # Names under which the families of Hugging Face encoders keep their dropout rates.
 _DROPOUT_SETTINGS = (
     "dropout",
@@ -145,11 +149,28 @@ def make_query_tokenizer(config: QueryConfig, texts: Iterable[str] = ()) -> Quer
     Raises
     ------
     EncoderError
-        The pretrained tokenizer cannot be loaded.
+        The pretrained tokenizer cannot be loaded, or knows hardly any of the words of `texts`.
     DataError
         There is no text to train on.
     """
-    return train_wordpiece(texts, config) if config.model == SCRATCH else QueryTokenizer.pretrained(config)
+    if config.model == SCRATCH:
+        return train_wordpiece(texts, config)
+    tokenizer = QueryTokenizer.pretrained(config)
+    _check_known(tokenizer, list(itertools.islice(texts, _TRIED_TEXTS)), config.model)
+    return tokenizer
+
+
+def _check_known(tokenizer: QueryTokenizer, texts: Sequence[str], name: str) -> None:
+    """Refuse a tokenizer to which nearly all word pieces are the unknown one: all queries would get one vector."""
+    (frame,) = tokenizer.ids([""])  # what stands around every text
+    pieces = tokenizer.ids(texts)
+    unknown = sum(ids.count(tokenizer.tokenizer.unk_token_id) for ids in pieces)
+    share = unknown / max(sum(len(ids) - len(frame) for ids in pieces), 1)
+    if share > _MOST_UNKNOWN:
+        raise EncoderError(
+            f"The tokenizer of '{name}' knows hardly any of the queries: {share:.0%} of their word pieces are unknown "
+            "to it; give a model of their language and script."
+        )
 
 
 def build_query_encoder(config: QueryConfig, dim: int, tokenizer: QueryTokenizer) -> QueryEncoder:

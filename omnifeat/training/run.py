@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from omnifeat.data.artefacts import LibraryCall
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.identity import content_of_dataset
@@ -21,7 +22,13 @@ from omnifeat.models.encoder_folder import parts_of_model, write_encoder
 from omnifeat.models.omni import OmniModel, build_model
 from omnifeat.models.training_record import TrainingRecord
 from omnifeat.training.batches import BatchSampler
-from omnifeat.training.checkpoint import latest_checkpoint, load_checkpoint, remove_checkpoints, save_checkpoint
+from omnifeat.training.checkpoint import (
+    CHECKPOINT_REMEDY,
+    latest_checkpoint,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
 from omnifeat.training.correction import Corrections
 from omnifeat.training.curves import TrainingLog, draw_training_curve, write_training_log
 from omnifeat.training.development import DevelopmentSet, prepare_development_set
@@ -303,24 +310,26 @@ class TrainingRun:
         if path is None:
             return
         state = load_checkpoint(path)
-        for key, value in self.about.items():
-            if state["about"].get(key) != value:
-                difference = _difference(key, state["about"].get(key), value)
-                raise SettingError(
-                    f"The checkpoint '{path}' is of a run with other {difference}; "
-                    "resume with what it was started with, or start anew with --overwrite."
-                )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.corrections.load_state_dict(
-            {name: {k: t.numpy() for k, t in saved.items()} for name, saved in state["corrections"].items()}
-        )
-        self._set_random_state(state["random"][self.accelerator.process_index])
-        self.step, self.loss = state["step"], state["loss"]
-        self.log = TrainingLog(**state["log"])
-        self._since_log = state["since_log"]
-        self.best_recall, self.best_step = state["best_recall"], state["best_step"]
-        self.best_weights, self.without_gain = state["best_weights"], state["without_gain"]
+        failed = f"The checkpoint '{path}' does not hold the state of this run"
+        with LibraryCall(failed, error=SettingError, remedy=CHECKPOINT_REMEDY):
+            for key, value in self.about.items():
+                if state["about"].get(key) != value:
+                    difference = _difference(key, state["about"].get(key), value)
+                    raise SettingError(
+                        f"The checkpoint '{path}' is of a run with other {difference}; "
+                        "resume with what it was started with, or start anew with --overwrite."
+                    )
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.corrections.load_state_dict(
+                {name: {k: t.numpy() for k, t in saved.items()} for name, saved in state["corrections"].items()}
+            )
+            self._set_random_state(state["random"][self.accelerator.process_index])
+            self.step, self.loss = state["step"], state["loss"]
+            self.log = TrainingLog(**state["log"])
+            self._since_log = state["since_log"]
+            self.best_recall, self.best_step = state["best_recall"], state["best_step"]
+            self.best_weights, self.without_gain = state["best_weights"], state["without_gain"]
 
     def _random_state(self) -> dict[str, Tensor]:
         states = {"cpu": torch.get_rng_state()}

@@ -67,7 +67,7 @@ def test_wrong_input(encoder: Path, tmp_path: Path) -> None:
         fine_tune(encoder, ["owl", "duck"], [("food",)] * 2, new)
     with pytest.raises(DataError, match="each of the 2 queries"):
         fine_tune(encoder, ["owl", "duck"], [("food",)], new)
-    with pytest.raises(EncoderError, match="cannot load a pretrained encoder from"):
+    with pytest.raises(EncoderError, match="No pretrained encoder can be loaded from"):
         fine_tune(tmp_path / "absent", TEXTS, PATHS, new)
     for wrong, said in (
         ({"epochs": 0}, "'epochs'"),
