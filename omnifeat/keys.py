@@ -5,7 +5,8 @@ anew for each call and pandas' `get_indexer` needs a Python string per pair; thi
 bytes of the keys, and compares them, so that two keys with one hash are never taken for one another.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,7 +19,7 @@ from omnifeat.compiled import compiled
 from omnifeat.data.id_texts import id_texts
 from omnifeat.errors import DataError
 
-__all__ = ["MAX_KEYS", "DuplicateCheck", "KeyIndex", "as_strings", "hash_strings"]
+__all__ = ["MAX_KEYS", "DuplicateCheck", "KeyDigest", "KeyIndex", "as_strings", "hash_strings"]
 
 MAX_KEYS = 2**31 - 2
 """Rows are int32, so that 10 M pairs take 80 MB of row numbers and not 160."""
@@ -88,6 +89,22 @@ def hash_strings(strings: pa.LargeStringArray) -> UInt64:
     out = np.empty(len(strings), dtype=np.uint64)
     _hash_all(offsets, data, 0, out)
     return out
+
+
+class KeyDigest:
+    """Of key columns, row by row, however they are cut into batches: whether two readings read the same."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, columns: Sequence[pa.LargeStringArray]) -> None:
+        """Add the rows of a batch; null is told apart from empty."""
+        parts = [part for column in columns for part in (hash_strings(column), _valid(column).astype(np.uint64))]
+        self._hash.update(np.column_stack(parts).tobytes())
+
+    def value(self) -> str:
+        """The digest of all rows so far."""
+        return self._hash.hexdigest()
 
 
 # A slot holds the upper half of the hash in its upper 32 bits and the row + 1 in its lower 32; 0 is an empty slot.

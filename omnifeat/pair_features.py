@@ -4,7 +4,6 @@ worked out batch by batch.
 The two readings and the columns are described in `omnifeat.featurize`.
 """
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from omnifeat.feature_columns import (
     reason_column,
     trained_on_column,
 )
-from omnifeat.keys import as_strings, hash_strings
+from omnifeat.keys import KeyDigest, as_strings
 from omnifeat.pair_knowledge import PairKnowledge
 from omnifeat.pair_vectors import PairEncoder, PairVectors, Progress, no_progress
 from omnifeat.scratch import RowNumbers, Scratch
@@ -150,24 +149,6 @@ class NumbersInMemory:
         return queries_P[start : start + count], entities_P[start : start + count]
 
 
-class _Digest:
-    """Of the key columns, row by row, however they are cut into batches: whether two readings read the same."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=16)
-
-    def add(self, texts: Sequence[pa.LargeStringArray]) -> None:
-        columns = [column for text in texts for column in (hash_strings(text), _is_null(text))]
-        self._hash.update(np.column_stack(columns).tobytes())
-
-    def value(self) -> str:
-        return self._hash.hexdigest()
-
-
-def _is_null(texts: pa.LargeStringArray) -> npt.NDArray[np.uint64]:
-    return np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=np.uint64)
-
-
 @dataclass
 class PreparedPairs:
     """What the second reading needs."""
@@ -229,7 +210,7 @@ def _number_pairs(
     pairs: PairTable, vectors: PairVectors, numbers: RowNumbers | NumbersInMemory, options: FeatureOptions
 ) -> str:
     """The first reading; gives the digest of what was read."""
-    digest = _Digest()
+    digest = KeyDigest()
     with options.progress("reading pairs", None) as advance:
         for batch in ahead(pairs.read(pairs.keys, options.batch_size), options.threads):
             texts = pairs.texts(batch, len(numbers) + 1)
@@ -342,7 +323,7 @@ def featurized_batches(
     """
     names = feature_names(options)
     of_pairs = state.vectors.columns(engaged=ENGAGED in _source_columns(options), leave_out=state.query_texts)
-    done, digest = 0, _Digest()
+    done, digest = 0, KeyDigest()
     with options.progress("featurizing pairs", len(state.numbers)) as advance:
         for batch in ahead(pairs.read(columns, options.batch_size), options.threads):
             if done + batch.num_rows > len(state.numbers):

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import TableWriter, replace_when_whole
+from omnifeat.data.meeting import nothing_shared
 from omnifeat.data.schema import missing_column_message
 from omnifeat.data.splits import SPLITS, HashSplit
 from omnifeat.errors import DataError, SettingError
 from omnifeat.feature_columns import TRAINED_ON, trained_on_column
-from omnifeat.keys import KeyIndex, as_strings
+from omnifeat.keys import KeyDigest, KeyIndex, as_strings
 from omnifeat.pair_vectors import Progress, no_progress
 from ranking.features import FEATURES_KEY, FINGERPRINT_KEY, declared_roles
 from ranking.judgments import agreed_grades
@@ -43,6 +44,7 @@ JUDGMENT_SPLIT = HashSplit(column="query", development=0.1, test=0.2)
 """Parts of judgments where the dataset is split by a column that they don't have, such as the time of a log."""
 
 _BATCH_ROWS = 65_536
+_SHOWN = 100_000  # ids looked at to say in what two tables differ
 _ROLES = {
     "request_id": "id",
     "query": "id",
@@ -96,6 +98,7 @@ class PairRows:
         if part is not None and part not in SPLITS:
             raise SettingError(f"The part of a split must be one of {', '.join(SPLITS)}, not '{part}'.")
         self.dataset, self.table, self.part = dataset, table, part
+        self._digest: str | None = None  # of the last reading
         dataset.require(table, "query", "entity_id", "entity_type")
         if table == "judgments":
             dataset.require(table, "grade")
@@ -120,20 +123,35 @@ class PairRows:
         self.schema = schema if split is None else schema.append(pa.field(PART, pa.string()))
 
     def batches(self) -> Iterator[pa.Table]:
-        """The rows of the part in their order, at most 65,536 at once."""
+        """The rows of the part in their order, at most 65,536 at once.
+
+        Raises
+        ------
+        DataError
+            After the last batch, if the rows name others than at the last reading: nothing of it is to be kept then.
+        """
         if self._judgments is not None:
-            read: Iterator[pa.RecordBatch] = iter(self._judgments.to_batches(max_chunksize=_BATCH_ROWS))
-        else:
-            read = self.dataset.batches(self.table, batch_size=_BATCH_ROWS)
-        for batch in read:
-            rows = pa.Table.from_batches([batch])
-            if self._split is not None:
-                parts = self._split.assign(batch)
-                rows = rows.append_column(PART, parts)
-                if self.part is not None:
-                    rows = rows.filter(pc.equal(parts, self.part))
+            held = map(self._of_part, self._judgments.to_batches(max_chunksize=_BATCH_ROWS))
+            yield from (rows for rows in held if rows.num_rows)
+            return
+        digest = KeyDigest()
+        for batch in self.dataset.batches(self.table, batch_size=_BATCH_ROWS):
+            digest.add([as_strings(batch.column(name), name) for name in ("query", "entity_id", "entity_type")])
+            rows = self._of_part(batch)
             if rows.num_rows:
                 yield rows
+        if self._digest not in (None, digest.value()):
+            place = self.dataset.place(self.table)
+            raise DataError(f"{place} changed while it was read; run again once nothing writes to it.")
+        self._digest = digest.value()
+
+    def _of_part(self, batch: pa.RecordBatch) -> pa.Table:
+        rows = pa.Table.from_batches([batch])
+        if self._split is None:
+            return rows
+        parts = self._split.assign(batch)
+        rows = rows.append_column(PART, parts)
+        return rows if self.part is None else rows.filter(pc.equal(parts, self.part))
 
     def entities(self) -> pa.Table:
         """The distinct `entity_id` and `entity_type` of the rows."""
@@ -207,7 +225,7 @@ def write_feature_table(
         metadata[FINGERPRINT_KEY] = features.fingerprint
     schema = pa.schema([*rows.schema, *features.schema, *((name, pa.string()) for name in told)], metadata=metadata)
     parts: Counter[str] = Counter()
-    total = unscored = 0
+    total = unscored = in_catalogue = 0
     with TableWriter(output, schema, overwrite=overwrite) as writer, progress("computing features", None) as advance:
         for batch in rows.batches():
             found = features.compute(batch)
@@ -216,6 +234,7 @@ def write_feature_table(
             if strict and pc.any(missing).as_py():
                 _refuse(rows, batch, missing, total)
             unscored += pc.sum(missing).as_py() or 0
+            in_catalogue += batch.num_rows - found["is_product"].null_count
             pair = (batch["query"], batch["entity_type"], batch["entity_id"])
             of_pairs = [trained_on_column(record.knows(*pair)) for record in told.values()]
             writer.write(pa.table([*batch.columns, *found.columns, *of_pairs], schema=schema))
@@ -223,6 +242,8 @@ def write_feature_table(
             if PART in batch.column_names:
                 parts.update({item["values"]: item["counts"] for item in pc.value_counts(batch[PART]).to_pylist()})
             advance(batch.num_rows)
+        if total and not in_catalogue:
+            _refuse_nothing_shared(rows, features)
         if total == 0:
             raise DataError(f"{rows.dataset.place(rows.table)} has no rows in part '{rows.part}' of its split.")
     manifest = {"columns": [column.as_json() for column in columns], "encoder_fingerprint": features.fingerprint}
@@ -241,6 +262,17 @@ def features_in(schema: pa.Schema) -> tuple[FeatureColumn, ...] | None:
     if not declared_roles(schema):
         return None
     return tuple(FeatureColumn(**item) for item in json.loads(schema.metadata[FEATURES_KEY.encode()]))
+
+
+def _refuse_nothing_shared(rows: PairRows, features: RankFeatures) -> None:
+    entities = rows.entities()
+    ids = set(features.entity_ids.to_pylist()) if len(features.entity_ids) <= _SHOWN else set()
+    some = [one for one in entities["entity_id"].slice(0, _SHOWN).to_pylist() if one is not None]
+    place = rows.dataset.place(rows.table)
+    if ids & set(some):
+        raise DataError(f"No entity of {place} is in the catalogue as what its 'entity_type' says; correct the types.")
+    there = features.entity_ids.slice(0, _SHOWN).to_pylist()
+    raise DataError(nothing_shared("entity_id", place, some, "the catalogue", there))
 
 
 def _refuse(rows: PairRows, batch: pa.Table, missing: pa.ChunkedArray, before: int) -> None:

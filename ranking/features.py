@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.files import as_table
+from omnifeat.data.number_texts import meant_as_numbers, no_number_message
 from omnifeat.errors import DataError, SettingError
-from omnifeat.feature_columns import is_trained_on
+from omnifeat.feature_columns import UNSCORED, is_trained_on
 
 __all__ = [
     "FEATURES_KEY",
@@ -29,6 +30,7 @@ __all__ = [
     "declared_roles",
     "expand_columns",
     "expand_feature_sets",
+    "no_features",
     "read_features",
     "select_features",
 ]
@@ -141,9 +143,7 @@ def _from_table(table: pa.Table, attached: str | None) -> Features:
         column = table.column(index)
         kind = _kind(column.type)
         if kind is None:
-            raise DataError(
-                f"Feature {name!r} is of type {column.type}, not numeric; leave it out or turn it into numbers."
-            )
+            raise DataError(f"{no_number_message(column, f'Feature {name!r}')}; or leave the feature out.")
         types.append(kind)
         if kind == "float32" and pa.types.is_float32(column.type) and not column.null_count:
             values[:, index] = column.to_numpy()
@@ -249,7 +249,8 @@ def choose_features(
     SettingError
         Both `features` and `exclude` are given, or a reserved column is asked for as a feature.
     DataError
-        A named column is not in the table, or no feature is left.
+        A named column is not in the table, no feature is left, or a column of text was meant as numbers: it would be
+        a feature but for one `n/a` or `12%`.
     """
     if features is not None and exclude:
         raise SettingError("Give the features to use or the columns to exclude, not both.")
@@ -268,17 +269,36 @@ def choose_features(
         left_out = {*exclude, *reserved}
         # a table of `omnifeat rank features` says itself which columns are none, such as the position
         roles = declared_roles(table.schema)
-        chosen = [
+        open_to_choice = [
             field.name
             for field in table.schema
             if field.name not in left_out
             and not is_trained_on(field.name)
-            and _kind(field.type) is not None
             and roles.get(field.name, "feature") == "feature"
         ]
+        for name in open_to_choice:
+            if not name.endswith(("_id", "_key")) and meant_as_numbers(table[name]):
+                raise DataError(
+                    f"{no_number_message(table[name], f'Column {name!r}')}; or leave the column out with "
+                    f"--exclude {name} (exclude)."
+                )
+        chosen = [name for name in open_to_choice if _kind(table.schema.field(name).type) is not None]
     if not chosen:
         raise DataError(f"No numeric column is left as a feature among {_listed(table.column_names)}.")
     return chosen
+
+
+def no_features(table: pa.Table, chosen: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The columns that hold no numbers, are not `known` to be none, and so are no features."""
+    roles = declared_roles(table.schema)
+    return [
+        field.name
+        for field in table.schema
+        if field.name not in {*chosen, *known, *roles}
+        and not is_trained_on(field.name)
+        and not field.name.endswith(UNSCORED)
+        and _kind(field.type) is None
+    ]
 
 
 def declared_roles(schema: pa.Schema) -> dict[str, str]:

@@ -50,7 +50,10 @@ def check_grades(labels: Any, rows: int, what: str = "label") -> npt.NDArray[np.
     try:
         grades = raw.astype(np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"Every {what} must be a whole number from 0; got {raw.dtype} values instead.") from None
+        row = next((row for row, value in enumerate(raw.tolist()) if not _is_number(value)), 0)
+        raise DataError(
+            f"The {what} of row {row + 1} is {raw[row]!r}; every {what} must be a whole number from 0."
+        ) from None
     wrong = ~(np.isfinite(grades) & (grades >= 0) & (grades <= MAX_GRADE) & (grades == np.floor(grades)))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
@@ -59,6 +62,14 @@ def check_grades(labels: Any, rows: int, what: str = "label") -> npt.NDArray[np.
             f"{', higher for better' if 'label' in what else ''}."
         )
     return grades.astype(np.int64)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def encode_queries(query_ids: Any, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:

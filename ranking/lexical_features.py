@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.files import as_table
+from omnifeat.data.id_texts import id_texts
 from omnifeat.errors import DataError, SettingError
 from omnifeat.retrieval.lexical import BM25Scorer, TfidfScorer, split_words
 from omnifeat.text.normalise import normalise
@@ -156,28 +157,61 @@ def _texts(entities: pa.Table, fields: Sequence[str]) -> list[str]:
 
 
 def _entity_rows(pairs: pa.Table, entities: pa.Table) -> npt.NDArray[np.int64]:
-    """The entity's row for each pair, int64 (pairs,), -1 where there is none."""
-    entity_keys = _keys(entities, "id", pairs)
-    pair_keys = _keys(pairs, "entity_id", entities)
-    if pc.count_distinct(entity_keys, mode="all").as_py() < len(entity_keys):
+    """The entity's row for each pair, int64 (pairs,), -1 where there is none.
+
+    A type that is not said, of a pair or of an entity, fits any.
+
+    Raises
+    ------
+    DataError
+        An id stands twice among the entities, or is of several types and a pair doesn't say which.
+    """
+    ids = id_texts(entities["id"], "the entities: column 'id'")
+    wanted = id_texts(pairs["entity_id"], "the pairs: column 'entity_id'")
+    types, wanted_types = _types(entities, len(ids)), _types(pairs, len(wanted))
+    if "entity_type" not in pairs.column_names:
+        types = pa.repeat(pa.scalar("", pa.large_string()), len(ids))
+    elif "entity_type" not in entities.column_names:
+        wanted_types = pa.repeat(pa.scalar("", pa.large_string()), len(wanted))
+    keys = _keys(types, ids)
+    if pc.count_distinct(keys, mode="all").as_py() < len(keys):
         seen: set[str | None] = set()
-        for row, key in enumerate(entity_keys.to_pylist()):
+        for row, key in enumerate(keys.to_pylist()):
             if key in seen:
                 raise DataError(
-                    f"Id {entities['id'][row].as_py()!r} stands more than once among the entities, "
+                    f"Id {ids[row].as_py()!r} stands more than once among the entities, "
                     f"again in row {row + 1}; keep one row per id."
                 )
             seen.add(key)
-    found = pc.index_in(pair_keys, value_set=entity_keys, skip_nulls=True)
-    return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
+    found = pc.index_in(_keys(wanted_types, wanted), value_set=keys, skip_nulls=True)
+    unsaid = pa.repeat(pa.scalar("", pa.large_string()), len(wanted))
+    found = pc.coalesce(found, pc.index_in(_keys(unsaid, wanted), value_set=keys, skip_nulls=True))
+    of_any = pc.if_else(pc.equal(wanted_types, ""), wanted, None)
+    _refuse_several(of_any, ids)
+    found = pc.coalesce(found, pc.index_in(of_any, value_set=ids, skip_nulls=True))
+    return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _keys(table: pa.Table, column: str, other: pa.Table) -> pa.Array:
-    """What a pair and its entity have in common: the id, and its type where both tables have one."""
-    keys = pc.cast(table[column], pa.string())
-    if "entity_type" in table.column_names and "entity_type" in other.column_names:
-        keys = pc.binary_join_element_wise(pc.cast(table["entity_type"], pa.string()), keys, "\x1f")
-    return keys.combine_chunks()
+def _types(table: pa.Table, rows: int) -> pa.LargeStringArray:
+    """The entity types of rows, empty where nothing says one."""
+    if "entity_type" not in table.column_names:
+        return pa.repeat(pa.scalar("", pa.large_string()), rows)
+    return pc.fill_null(id_texts(table["entity_type"], "column 'entity_type'"), "")
+
+
+def _keys(types: pa.Array, ids: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(types, ids, pa.scalar("\x1f", pa.large_string()))
+
+
+def _refuse_several(wanted: pa.Array, ids: pa.Array) -> None:
+    """Refuse an id that stands several times among the entities, where pairs don't say its type."""
+    counts = pc.value_counts(ids.filter(pc.is_in(ids, pc.unique(wanted).drop_null())))
+    several = [item["values"].as_py() for item in counts if item["counts"].as_py() > 1]
+    if several:
+        raise DataError(
+            f"The id {several[0]!r} is of entities of several types, and the pairs don't say which they mean; give the "
+            "pairs a column 'entity_type' with a type in each row."
+        )
 
 
 def _prices(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

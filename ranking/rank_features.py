@@ -217,6 +217,11 @@ class RankFeatures:
         """What the encoders were trained on, by the prefix of their columns; of those that have it recorded."""
         return {one.prefix: one.encoder.record for one in self._encoders.values() if one.encoder.record is not None}
 
+    @property
+    def entity_ids(self) -> pa.LargeStringArray:
+        """The ids of the catalogue."""
+        return self._catalogue.ids
+
     def __enter__(self) -> "RankFeatures":
         return self
 

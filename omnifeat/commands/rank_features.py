@@ -146,14 +146,24 @@ def _of_text(
     import pyarrow.compute as pc
 
     from omnifeat.data.files import read_table
+    from omnifeat.data.id_texts import id_texts
+    from omnifeat.data.meeting import nothing_shared
     from omnifeat.errors import DataError, SettingError
     from ranking.lexical_features import lexical_features
 
     pair_table, entity_table = _pairs_and_entities(pairs, entities)
     fields = text_fields.split(",") if text_fields else None
-    columns = lexical_features(pair_table, read_table(entities) if entities else entity_table, fields)
+    catalogue: Any = read_table(entities) if entities else entity_table  # one of the two is there
+    columns = lexical_features(pair_table, catalogue, fields)
     unscored = pc.is_null(columns["bm25_text"])
     count = pc.sum(unscored).as_py() or 0
+    ids = [
+        pc.unique(id_texts(table[column], f"column '{column}'")).drop_null()
+        for table, column in ((pair_table, "entity_id"), (catalogue, "id"))
+    ]
+    if count == pair_table.num_rows and len(ids[0]) and not pc.any(pc.is_in(*ids)).as_py():
+        some, others = (one.slice(0, 100_000).to_pylist() for one in ids)
+        raise DataError(nothing_shared("entity_id", pairs, some, entities or "the catalogue", others))
     if strict and count:
         row = pc.index(unscored, True).as_py()
         raise DataError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from omnifeat.commands.console import warn
 from omnifeat.commands.rank_common import IDS, named_table, require_columns, rising
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from ranking.base import LightGBMModel
     from ranking.stage import FitData, Stage
+
+# Columns of a log or of judgments, which nobody takes for features.
+_NO_FEATURES = ("action", "country", "grade", "rater", "request_id", "timestamp", "user_id")
 
 StageOption = Annotated[
     str | None,
@@ -142,7 +146,7 @@ def fit_columns(
 ) -> list[str]:
     """Names of the features; refuses columns that are not there, and options that the stage does not know."""
     from omnifeat.errors import SettingError
-    from ranking.features import choose_features, expand_columns
+    from ranking.features import choose_features, expand_columns, no_features
 
     if teacher is not None and not stage.teacher:
         raise SettingError("--teacher goes with a stage that learns from another model's scores: --stage l1.")
@@ -161,7 +165,11 @@ def fit_columns(
     if wanted is None:  # where a row was shown is no feature, unless it is asked for
         excluded += [name for name in ("position", "request_id") if name in rows.column_names]
     reserved = (*named, query_column, *others, *IDS)
-    return choose_features(rows, features=wanted, exclude=excluded, reserved=reserved)
+    chosen = choose_features(rows, features=wanted, exclude=excluded, reserved=reserved)
+    passed = [] if wanted is not None else no_features(rows, chosen, [*excluded, *reserved, *_NO_FEATURES])
+    if passed:
+        warn(f"columns that hold no numbers and are no features: {', '.join(passed)}")
+    return chosen
 
 
 def fit_data(

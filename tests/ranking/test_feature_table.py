@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import Result
 
-from omnifeat.data.dataset import DatasetInfo, DatasetWriter
+from omnifeat.data.dataset import Dataset, DatasetInfo, DatasetWriter
 from omnifeat.data.files import read_table
+from omnifeat.errors import DataError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.models.training_record import TrainingRecord, id_hashes, pair_hashes, query_hashes
 from ranking.feature_table import JUDGMENT_SPLIT, PairRows, features_in
@@ -176,3 +177,25 @@ def test_what_the_encoders_were_trained_on_is_kept_beside_and_is_no_feature(
     assert "other_trained_on" not in table.column_names
     assert declared_roles(table.schema)["ours_trained_on"] == "kept"
     assert "ours_trained_on" not in choose_features(table, reserved=("grade",))
+
+
+def test_judgments_that_share_no_entity_with_the_catalogue_are_refused(tmp_path: Path) -> None:
+    strange = JUDGED.set_column(1, "entity_id", pa.array(["B", "B", "A", "C"]))
+    data = write(tmp_path / "data", judgments=strange)
+    out = tmp_path / "judged.parquet"
+    result = omnifeat("rank", "features", data, "--judgments", "-o", out)
+    refused(result, "no entity_id of", "judgments.parquet stands in the catalogue", "differ in letter case")
+    assert not list(tmp_path.glob("*judged*"))
+
+
+def test_impressions_that_change_between_the_readings_are_refused(tmp_path: Path) -> None:
+    data = write(tmp_path / "data")
+    rows = PairRows(Dataset.open(data), "impressions")
+    assert rows.entities().equals(rows.entities())
+    place = data / "impressions.parquet"
+    table = pq.read_table(place)
+    pq.write_table(
+        table.set_column(table.column_names.index("entity_id"), "entity_id", table["entity_id"][::-1]), place
+    )
+    with pytest.raises(DataError, match="impressions.parquet changed while it was read; run again"):
+        list(rows.batches())

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,3 +106,19 @@ def test_tables_that_do_not_fit_are_refused(
 def test_all_pairs_unknown() -> None:
     found = lexical_features({"query": ["red"], "entity_id": ["absent"]}, ENTITIES)
     assert np.isnan(found["bm25_text"].to_pandas()).all()
+
+
+def matched(pairs: dict[str, Any], entities: dict[str, Any]) -> list[float | None]:
+    found: list[float | None] = lexical_features(pa.table(pairs), pa.table(entities))["matched_tokens"].to_pylist()
+    return found
+
+
+def test_ids_that_are_numbers_and_types_that_are_not_said_find_their_entity() -> None:
+    catalogue = {"id": ["1", "2"], "title": ["red hat", "blue shoes"]}
+    assert matched({"query": ["hat", "hat", "hat"], "entity_id": [1.0, 2.0, None]}, catalogue) == [1, 0, None]
+    assert matched({"query": ["hat"], "entity_id": ["1"]}, {**catalogue, "id": [1, 2]}) == [1]
+    both = {"id": ["1", "1", "2"], "title": ["hat", "shoes", "hat hat"], "entity_type": ["pin", "product", None]}
+    pairs = {"query": ["hat"] * 4, "entity_id": ["1", "1", "2", "2"]}
+    assert matched({**pairs, "entity_type": ["pin", "product", "pin", None]}, both) == [1, 0, 1, 1]
+    with pytest.raises(DataError, match="The id '1' is of entities of several types, and the pairs don't say which"):
+        matched({**pairs, "entity_type": ["pin", None, "pin", None]}, both)

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -126,6 +128,61 @@ def test_cross_validate_compares_feature_sets(folder: Path) -> None:
     assert json.loads(again.stdout)["feature_sets"] == result["feature_sets"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["n/a"], "row 3: 'n/a' is not a number"),
+        (["12%"] * 238, "row 3: '12%' is not a number"),
+        (["1,200.50"], "row 3: '1,200.50' is not a number"),
+        (["TRUE", "FALSE"] * 119, "row 3: 'TRUE' is not a number"),
+    ],
+)
+def test_a_word_in_a_column_of_features_is_named_and_the_column_not_dropped(
+    folder: Path, words: list[str], said: str
+) -> None:
+    frame = pd.read_csv(folder / "pairs.csv").assign(bm25=lambda one: [str(value) for value in range(len(one))])
+    frame.loc[2 : 1 + len(words), "bm25"] = words
+    frame.to_csv(folder / "words.csv", index=False)
+    arguments = ("rank", "train", folder / "words.csv", "-o", folder / "out", "--trees", 2, "--threads", 1)
+    refused(omnifeat(*arguments), "words.csv", "Column 'bm25'", said, "--exclude bm25")
+    refused(omnifeat(*arguments, "--features", "bm25,good"), "words.csv", "Feature 'bm25'", said)
+    assert not (folder / "out").exists()
+    done = omnifeat(*arguments, "--exclude", "bm25")
+    assert done.exit_code == 0, done.output
+    fold = ("rank", "cross-validate", folder / "words.csv", "-o", folder / "folds", "--feature-set", "a=bm25")
+    refused(omnifeat(*fold), "words.csv", "Feature 'bm25'", said)
+
+
+def test_columns_that_are_no_features_are_named(folder: Path) -> None:
+    frame = pd.read_csv(folder / "pairs.csv").assign(title="a hat", made="2024-03-01", empty=None, session_id="x7")
+    frame.to_csv(folder / "more.csv", index=False)
+    done = omnifeat("rank", "train", folder / "more.csv", "-o", folder / "out", "--trees", 2, "--threads", 1)
+    assert done.exit_code == 0, done.output
+    assert "warning: columns that hold no numbers and are no features: title, made, empty, session_id" in done.stderr
+
+
+def test_a_grade_that_is_no_number_is_named(folder: Path) -> None:
+    frame = pd.read_csv(folder / "pairs.csv").rename(columns={"grade": "rating"}).astype({"rating": object})
+    frame.loc[4, "rating"] = "good"
+    frame.to_csv(folder / "words.csv", index=False)
+    arguments = ("rank", "train", folder / "words.csv", "-o", folder / "out", "--trees", 2, "--label", "rating")
+    result = omnifeat(*arguments)
+    refused(result, "words.csv", "The label of row 5 is 'good'")
+
+
+def test_numbers_of_any_type_and_queries_that_are_numbers_train_a_ranker(folder: Path) -> None:
+    table = pq.read_table(folder / "pairs.parquet").replace_schema_metadata(None)
+    numbers = pc.dictionary_encode(table["query"]).combine_chunks().indices
+    whole = pd.array([1, None] * 120, dtype="Int64")
+    table = table.set_column(0, "query", numbers).append_column("whole", pa.array(whole))
+    table = table.append_column("exact", pa.array([Decimal("1.5"), Decimal("2.5")] * 120))
+    table = table.append_column("few", pa.array([1.0, 2.0] * 120).dictionary_encode())
+    pq.write_table(table, folder / "odd.parquet")
+    done = omnifeat("rank", "train", folder / "odd.parquet", "-o", folder / "out", "--trees", 2, "--threads", 1)
+    assert done.exit_code == 0, done.output
+    assert LambdaRanker.load(folder / "out").feature_names_in_.tolist() == ["good", "noise", "whole", "exact", "few"]
+
+
 def test_relevance_models_are_cross_validated_too(folder: Path) -> None:
     done = omnifeat(
         "rank", "cross-validate", folder / "pairs.parquet", "-o", folder / "relevance", "--stage", "relevance",
@@ -217,3 +274,12 @@ def test_bad_input_is_one_sentence(folder: Path, ranker: Path) -> None:
     refused(omnifeat("rank", "predict", other, "-r", ranker, "-o", folder / "new.csv"), "aaaa", "bbbb")
     assert not list(folder.glob("new*"))
     assert not list(folder.glob(".new*"))
+
+
+def test_pairs_that_share_no_id_with_the_entities_are_refused(folder: Path) -> None:
+    pd.DataFrame({"query": ["hat"], "entity_id": ["11.0"]}).to_csv(folder / "floats.csv", index=False)
+    pd.DataFrame({"id": ["11"], "title": ["hat"]}).to_csv(folder / "catalogue.csv", index=False)
+    out = folder / "out.csv"
+    arguments = ("rank", "features", folder / "floats.csv", "--entities", folder / "catalogue.csv", "-o", out)
+    refused(omnifeat(*arguments), "floats.csv", "catalogue.csv", "writes '11.0'", "writes '11'", "whole numbers")
+    assert not out.exists()

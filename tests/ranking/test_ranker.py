@@ -146,7 +146,7 @@ def test_columns_are_checked_by_name(fitted: LambdaRanker) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda t: t.assign(good="text"), "Feature 'good' is of type .*string"),
+        (lambda t: t.assign(good="text"), "Feature 'good', row 1: 'text' is not a number"),
         (lambda t: t.assign(good=np.where(np.arange(len(t)) == 7, np.inf, 0.0)), "'good' is infinite in row 8"),
         (lambda t: t.iloc[:0], "no rows"),
         (lambda t: pd.concat([t, t], axis=1), "stands more than once"),
