@@ -4,6 +4,7 @@ A line is a record, a search hit that holds one as `_source`, or the action line
 An event is told from a query by its `action_name`, which the schema requires of events and queries have not.
 """
 
+import contextlib
 import gzip
 import json
 import zlib
@@ -13,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from omnifeat.data.times import likely_unit, parse_times
 from omnifeat.errors import DataError
 from omnifeat.importers.plain_text import plain_text
 
@@ -23,6 +27,7 @@ _LONGEST_LINE = 64 << 20
 _QUERY_FIELDS = ("user_query", "query_response_hit_ids", "query_response_id", "query_attributes", "query")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MILLISECONDS = (631_152_000_000, 1_893_456_000_000)  # from 1990 to 2030: read without a second look
 
 
 @dataclass(frozen=True)
@@ -212,24 +217,44 @@ def _whole(value: dict[str, Any], field: str, place: str) -> int | None:
 
 
 def _time(value: dict[str, Any], place: str) -> int | None:
-    """Microseconds since 1970 of an ISO 8601 time, UTC where it names no zone, or of milliseconds since 1970."""
+    """Microseconds since 1970 of a time of any form that `parse_times` reads, or of milliseconds since 1970.
+
+    A number that no log has as milliseconds and that is of these years as seconds (or micro- or nanoseconds) is read
+    so: other writers of such logs count those.
+    """
     found = value.get("timestamp")
     if found is None or found == "":
         return None
-    try:
-        if isinstance(found, str) and not found.strip().lstrip("-").isdigit():
-            moment = datetime.fromisoformat(found.strip())
+    number = found
+    if isinstance(found, str) and found.strip().lstrip("-").isdecimal() and len(found) < 20:
+        number = int(found)
+    if (
+        isinstance(number, int | float)
+        and not isinstance(number, bool)
+        and _MILLISECONDS[0] < number < _MILLISECONDS[1]
+    ):
+        return int(number * 1_000)
+    if isinstance(number, str):
+        with contextlib.suppress(ValueError):  # the usual form, quickly
+            moment = datetime.fromisoformat(number.strip())
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
             return (moment - _EPOCH) // _MICROSECOND
-        if isinstance(found, bool) or not isinstance(found, str | int | float):
-            raise ValueError
-        moment = _EPOCH + timedelta(milliseconds=float(found))
-        return (moment - _EPOCH) // _MICROSECOND
-    except (ValueError, OverflowError) as error:
-        raise DataError(
+
+    def wrong(_: int, __: Any) -> DataError:
+        return DataError(
             f"{place}: 'timestamp' must be a time such as 2024-05-01T12:30:00Z, or milliseconds, but is "
             f"{_shown(found)}; correct it."
-        ) from error
+        )
+
+    try:
+        values = pa.array([number])
+        numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+        unit = (likely_unit(values) if numeric else None) or "ms"
+        times = parse_times(values, wrong, unit)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise wrong(0, found) from error
+    microseconds: int | None = times.cast(pa.int64())[0].as_py()
+    return microseconds
 
 
 def _shown(value: object) -> str:

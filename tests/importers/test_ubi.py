@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.importers import import_ubi
 
 Imported = Callable[..., tuple[dict[str, Any], Dataset]]
 Refused = Callable[..., str]
@@ -231,3 +232,36 @@ def test_bad_settings(source: Path, refused: Refused) -> None:
     assert "Unknown action 'buy' for 'wishlist'" in refused("ubi", source, "--action", "wishlist=buy")
     assert "does not read NAME=ACTION" in refused("ubi", source, "--action", "wishlist")
     assert "needs --development-from" in refused("ubi", source, "--split", "time")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        1_709_294_400, 1_709_294_400_000, "1709294400000", 1_709_294_400_000_000, 1_709_294_400_000_000_000,
+        "2024-03-01T12:00:00Z", "2024-03-01 12:00:00 UTC", "2024-03-01T12:00:00.000000000Z",
+    ],
+)  # fmt: skip
+def test_seconds_and_milliseconds_give_one_time_and_never_1970(tmp_path: Path, moment: object) -> None:
+    record = {"query_id": "s", "user_query": "mug", "timestamp": moment, "query_response_hit_ids": [1, 2]}
+    (tmp_path / "log.ndjson").write_text(json.dumps(record) + "\n")
+    import_ubi(tmp_path / "log.ndjson", tmp_path / "out")
+    shown = Dataset.open(tmp_path / "out").read("impressions")
+    assert shown["timestamp"].to_pylist() == [datetime(2024, 3, 1, 12, tzinfo=UTC)] * 2
+    assert shown["entity_id"].to_pylist() == ["1", "2"]  # whole numbers as ids become text
+
+
+def test_html_in_the_names_of_objects_is_taken_out(tmp_path: Path) -> None:
+    thing = {"object_id": "1", "name": "Mug &amp; cup", "description": "<p>Red</p>"}
+    rows = [
+        {"query_id": "s", "user_query": "mug", "timestamp": 1_709_294_400_000},
+        {
+            "action_name": "click",
+            "query_id": "s",
+            "timestamp": 1_709_294_400_001,
+            "event_attributes": {"object": thing},
+        },
+    ]
+    (tmp_path / "log.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    import_ubi(tmp_path / "log.ndjson", tmp_path / "out")
+    products = Dataset.open(tmp_path / "out").read("products").to_pylist()
+    assert products == [{"id": "1", "title": "Mug & cup", "description": "Red"}]
