@@ -400,6 +400,8 @@ class TrainingRun:
 
 def _difference(key: str, before: Any, now: Any) -> str:
     """What differs, by name: `settings (batch_size: 64, now 128)`."""
+    if key == "content":
+        return "data (the dataset's files hold something else now)"
     if isinstance(before, dict) and isinstance(now, dict):
         for name in now:
             if before.get(name) != now[name]:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -99,6 +100,70 @@ def test_parts_of_another_input_or_encoder_are_not_used(
     used = encoder if change == "input" else other_encoder
     assert embed_entities(pins_path, out, encoder=used, part_rows=2).resumed_rows == 0
     np.testing.assert_allclose(vectors(out), used.encode_entities(pins), atol=1e-5)
+
+
+def test_two_runs_into_one_output_never_mix_two_encoders(
+    encoder: FrozenEncoder,
+    other_encoder: FrozenEncoder,
+    pins_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, encode = tmp_path / "out.parquet", encoder.encode_entities
+    said: list[str] = []
+
+    def meanwhile(table: pa.Table, **options: Any) -> Any:
+        with pytest.raises(OutputError) as refused:
+            embed_entities(pins_path, out, encoder=other_encoder, part_rows=2)
+        said.append(str(refused.value))
+        return encode(table, **options)
+
+    monkeypatch.setattr(encoder, "encode_entities", meanwhile)
+    embed_entities(pins_path, out, encoder=encoder, part_rows=2)
+    assert len(said) == 3
+    assert all("another run (process " in line and "is working in" in line for line in said)
+    monkeypatch.undo()
+    embed_entities(pins_path, tmp_path / "alone.parquet", encoder=encoder, part_rows=2)
+    assert out.read_bytes() == (tmp_path / "alone.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["another encoder's", "cut short"])
+def test_a_part_that_is_not_whole_or_of_another_encoder_is_made_anew(
+    encoder: FrozenEncoder,
+    other_encoder: FrozenEncoder,
+    pins: pa.Table,
+    pins_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    out, part = tmp_path / "out.parquet", tmp_path / ".out.parquet.parts" / "part-000000.parquet"
+    with monkeypatch.context() as patch:
+        kill_at(encoder, 2, patch)
+        with pytest.raises(Killed):
+            embed_entities(pins_path, out, encoder=encoder, part_rows=2)
+    if damage == "cut short":
+        part.write_bytes(part.read_bytes()[:-20])
+    else:
+        embed_entities(pins_path, tmp_path / "other.parquet", encoder=other_encoder)
+        (tmp_path / "other.parquet").replace(part)
+    assert embed_entities(pins_path, out, encoder=encoder, part_rows=2).resumed_rows == 2
+    np.testing.assert_allclose(vectors(out), encoder.encode_entities(pins), atol=1e-5)
+
+
+def test_an_input_that_changes_while_it_is_encoded_is_refused(
+    encoder: FrozenEncoder, pins: pa.Table, pins_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = encoder.encode_entities
+
+    def meanwhile(table: pa.Table, **options: Any) -> Any:
+        pq.write_table(pins.set_column(1, "title", pa.array(["hat"] * 5)), pins_path)
+        return encode(table, **options)
+
+    monkeypatch.setattr(encoder, "encode_entities", meanwhile)
+    with pytest.raises(DataError, match=r"pins\.parquet changed while it was encoded"):
+        embed_entities(pins_path, tmp_path / "out.parquet", encoder=encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["pins.parquet"]
 
 
 def test_a_table_of_another_encoder_is_refused_with_both_named(

@@ -1,9 +1,11 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from worlds import write_world
@@ -127,6 +129,12 @@ def test_a_resumed_run_equals_one_that_never_stopped(world: Dataset, tmp_path: P
         train(world, preset("tiny"), settings, tmp_path / "resumed")
     with pytest.raises(SettingError, match=r"other settings\.batch_size \(64, now 32\)"):
         train(world, preset("tiny"), dataclasses.replace(settings, batch_size=32), tmp_path / "resumed", resume=True)
+    other = tmp_path / "other"  # data of the same name, counts and sizes
+    shutil.copytree(world.path, other)
+    place = other / "engagements.parquet"
+    pq.write_table(pq.read_table(place).take(list(range(world.count("engagements")))[::-1]), place)
+    with pytest.raises(SettingError, match="other data .the dataset's files hold something else now"):
+        train(Dataset.open(other), preset("tiny"), settings, tmp_path / "resumed", resume=True)
     steps: list[int] = []
     resumed = train(
         world, preset("tiny"), settings, tmp_path / "resumed", resume=True, on_progress=lambda at: steps.append(at.step)
