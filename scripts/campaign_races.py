@@ -2,7 +2,7 @@
 
     python scripts/campaign_races.py WORK [--races 50] [--seed 0]
 
-The inputs are those of `campaign_kills.py`. Each race begins its runs within a few hundredths to a second of each other.
+The inputs are those of `campaign_kills.py`. Each race begins its runs within a second of each other.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +82,9 @@ def start(command: str | Sequence[str], folder: Path, said: Path, temporary: Pat
         cli.main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1 if end.code else 0
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
     finally:
+        if sys.exc_info()[0] is not None:  # the interpreter would print it if it came to its end
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
