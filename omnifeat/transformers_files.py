@@ -34,6 +34,7 @@ _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _WANTED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors")
 _UNWANTED = ("*/*", "*.index.fp16.json", "model.fp16*")
+_LARGEST_PICTURE = 4096
 _NUMBER = re.compile(r"\d+")
 # What tells a folder with a vocabulary; the classes below need none, their pieces are bytes or characters.
 _VOCABULARY = re.compile(r"tokenizer\.json|vocab\..*|.*\.model|.*\.spm|.*\.vocab|.*\.tiktoken|tekken\.json")
@@ -152,7 +153,8 @@ class TransformersFolder:
         """What prepares inputs, by a class such as `transformers.AutoProcessor`; raises `error` where there is none."""
         for name in ("preprocessor_config.json", "processor_config.json", "tokenizer_config.json"):
             if (self.path / name).exists():
-                read_object(member(self.path, name, error=self.error), error=self.error, remedy=self.remedy)
+                values = read_object(member(self.path, name, error=self.error), error=self.error, remedy=self.remedy)
+                _check_pictures(values, self.failed, self.error)
         with self._call(), quiet_transformers():
             return auto.from_pretrained(str(self.path), trust_remote_code=False, local_files_only=True)
 
@@ -164,6 +166,16 @@ class TransformersFolder:
         if isinstance(rows, int):
             check_vocabulary(tokenizer, rows, self.name)
         return tokenizer
+
+
+def _check_pictures(values: Any, failed: str, error: type[OmnifeatError], sized: bool = False) -> None:
+    """Refuse to scale pictures to sizes that no model has."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            if key != "longest_edge":  # of some models a number of pixels
+                _check_pictures(value, failed, error, sized or key in ("size", "crop_size"))
+    elif sized and isinstance(values, int | float) and values > _LARGEST_PICTURE:
+        raise error(f"{failed}: it scales pictures to {values} pixels, more than the {_LARGEST_PICTURE} of any model.")
 
 
 def _fetched(name: str, what: str, begins: str, error: type[OmnifeatError]) -> Path:

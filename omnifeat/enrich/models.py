@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from omnifeat.data.artefacts import LibraryCall
 from omnifeat.errors import SettingError
 from omnifeat.transformers_files import TransformersFolder
 
@@ -53,6 +54,13 @@ def _open(what: str, name: str) -> TransformersFolder:
     )
 
 
+def _tried_picture() -> Any:
+    """A small picture that a model is tried on: what its settings are wrong in is found before a run begins."""
+    from PIL import Image
+
+    return Image.new("RGB", (40, 30), "red")
+
+
 def load_captioner(
     name: str = CAPTION_MODEL, *, device: str = "auto", max_tokens: int = 30, beams: int = 1, prompt: str = ""
 ) -> Callable[[Sequence[Any]], list[str | None]]:
@@ -79,14 +87,16 @@ def load_captioner(
     model = folder.model(AutoModelForImageTextToText).to(place)
     _check_length(processor, model, name, prompt, max_tokens)
 
-    def caption(pictures: Sequence[Any]) -> list[str | None]:
+    def caption(pictures: Sequence[Any], most: int = max_tokens) -> list[str | None]:
         text = {"text": [prompt] * len(pictures), "padding": True} if prompt else {}
         inputs = processor(images=list(pictures), return_tensors="pt", **text).to(place)
         with torch.inference_mode():
-            tokens = model.generate(**inputs, max_new_tokens=max_tokens, num_beams=beams, do_sample=False)
+            tokens = model.generate(**inputs, max_new_tokens=most, num_beams=beams, do_sample=False)
         texts = processor.batch_decode(tokens, skip_special_tokens=True)
         return [" ".join(text.split()) or None for text in texts]
 
+    with LibraryCall(folder.failed, error=SettingError, remedy=folder.remedy):
+        caption([_tried_picture()], 1)
     return caption
 
 
@@ -136,4 +146,6 @@ def load_vision(name: str, *, device: str = "auto", pooling: Pooling = "cls") ->
         finite = torch.isfinite(vectors).all(dim=1).tolist()
         return [row if sound else None for row, sound in zip(vectors.numpy(), finite, strict=True)]
 
+    with LibraryCall(folder.failed, error=SettingError, remedy=folder.remedy):
+        encode([_tried_picture()])
     return encode

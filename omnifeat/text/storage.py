@@ -11,7 +11,9 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from omnifeat.data.artefacts import read_object
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.tensor_files import read_tensors
 from omnifeat.errors import EncoderError
 
 __all__ = ["DEFINITION", "read_vocabularies", "write_vocabularies"]
@@ -21,6 +23,7 @@ DEFINITION = "omnifeat-ngrams-1"
 _FORMAT_VERSION = 1
 _TENSORS = "ngrams.safetensors"
 _SETTINGS = "ngrams.json"
+_REMEDY = "give a folder that a tokenizer was saved to, or fit the tokenizer again"
 
 
 def write_vocabularies(
@@ -72,12 +75,7 @@ def read_vocabularies(
     settings_path = Path(folder) / _SETTINGS
     tensors_path = Path(folder) / _TENSORS
     settings = _read_settings(settings_path, kinds)
-    try:
-        tensors = safetensors.numpy.load(tensors_path.read_bytes())
-    except OSError as error:
-        raise _missing(tensors_path, error) from error
-    except safetensors.SafetensorError as error:
-        raise _changed(tensors_path, f"is not a safetensors file ({error})") from error
+    tensors = read_tensors(tensors_path, error=EncoderError, remedy=_REMEDY)
     if sorted(tensors) != sorted(kinds):
         raise _changed(tensors_path, f"holds {sorted(tensors)} where {sorted(kinds)} are expected")
     for kind in kinds:
@@ -102,34 +100,22 @@ def read_vocabularies(
 
 
 def _read_settings(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_bytes())
-    except OSError as error:
-        raise _missing(path, error) from error
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise _changed(path, "is not JSON") from error
-    if not isinstance(settings, dict):
-        raise _changed(path, "is not a JSON object")
+    settings = read_object(path, error=EncoderError, remedy=_REMEDY)
     version, definition = settings.get("format_version"), settings.get("definition")
     if version != _FORMAT_VERSION or definition != DEFINITION:
         raise EncoderError(
-            f"{path} is of format {version!r} and definition {definition!r} where {_FORMAT_VERSION} and "
-            f"{DEFINITION!r} are read; use the version of omnifeat that saved it, or fit the tokenizer again."
+            f"{path} is of format {str(version)[:20]} and definition {str(definition)[:40]!r} where "
+            f"{_FORMAT_VERSION} and {DEFINITION!r} are read; use the version of omnifeat that saved it, or fit the "
+            "tokenizer again."
         )
     sizes, fingerprint = settings.get("sizes"), settings.get("fingerprint")
     if (
         not isinstance(fingerprint, str)
         or not isinstance(sizes, dict)
-        or not all(isinstance(sizes.get(kind), int) for kind in kinds)
+        or not all(type(sizes.get(kind)) is int for kind in kinds)
     ):
         raise _changed(path, "lacks the sizes of the vocabularies or their fingerprint")
     return settings
-
-
-def _missing(path: Path, error: OSError) -> EncoderError:
-    return EncoderError(
-        f"{path} cannot be read ({error.strerror or error}); give a folder that a tokenizer was saved to."
-    )
 
 
 def _changed(path: Path, what: str) -> EncoderError:
