@@ -11,7 +11,7 @@ from classifiers.fasttext_classifier import LABEL, FastTextClassifier, _Head, fa
 from classifiers.fasttext_file import check_fasttext_file
 from classifiers.interest import InterestPath
 from classifiers.paths import PathBaseline
-from omnifeat.data.artefacts import LibraryCall, checked, member, read_object, regular_file
+from omnifeat.data.artefacts import LibraryCall, check_version, checked, member, read_object, regular_file, shown
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
@@ -107,13 +107,9 @@ def read_folder(folder: Path, kind: str, of_kind: type[Baseline]) -> tuple[Basel
     values = read_object(file, remedy=_REMEDY)
     if values.get("kind") != kind:
         raise DataError(
-            f"Classifier {folder} is of kind {values.get('kind')!r}, not {kind!r}; give the folder of such a one."
+            f"Classifier {folder} is of kind {shown(values.get('kind'))}, not {kind!r}; give the folder of such a one."
         )
-    if values.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"Classifier {folder} is of format version {values.get('format_version')!r}, this program reads version "
-            f"{FORMAT_VERSION}; train it again, or use the version of omnifeat that wrote it."
-        )
+    check_version(values, FORMAT_VERSION, f"Classifier {folder}", remedy=_REMEDY)
     written = checked(_Written, values, where=file, remedy=_REMEDY)
     classifier = of_kind(**saved_settings(of_kind, written.settings, where=file, remedy=_REMEDY))
     _check_settings(classifier, folder)

@@ -16,7 +16,7 @@ from classifiers.interest import InterestClassifier
 from classifiers.neighbours import KeptExamples
 from classifiers.taxonomy import Taxonomy
 from classifiers.tree import InterestPath, InterestTree, Memberships
-from omnifeat.data.artefacts import checked, member, read_object
+from omnifeat.data.artefacts import check_version, checked, member, read_object, shown
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
@@ -125,14 +125,10 @@ def load_classifier(path: str | Path) -> InterestClassifier:
     values = read_object(file, remedy=_REMEDY)
     if "kind" in values:
         raise DataError(
-            f"{folder} holds a classifier of kind {values['kind']!r}, where an InterestClassifier is needed; load "
+            f"{folder} holds a classifier of kind {shown(values['kind'])}, where an InterestClassifier is needed; load "
             "it with classifiers.loading.load_any, or measure it with `omnifeat classify evaluate`."
         )
-    if values.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"Classifier {folder} is of format version {values.get('format_version')!r}, this program reads version "
-            f"{FORMAT_VERSION}; train it again, or use the version of omnifeat that wrote it."
-        )
+    check_version(values, FORMAT_VERSION, f"Classifier {folder}", remedy=_REMEDY)
     written = checked(_Written, values, where=file, remedy=_REMEDY)
     settings = saved_settings(InterestClassifier, written.settings, where=file, remedy=_REMEDY)
     numbers = member(folder, _TENSORS, remedy=_REMEDY)

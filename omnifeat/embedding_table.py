@@ -119,6 +119,8 @@ class EmbeddingTable:
                 f"{path}: column 'vector' must be a fixed-size list of float32, "
                 f"but its type is {vector_type}; {remedy}."
             )
+        if vector_type.list_size < 1:
+            raise DataError(f"{path}: column 'vector' has vectors of width {vector_type.list_size}; {remedy}.")
         return cls(path, kind, metadata[_FINGERPRINT].decode("utf-8", "replace"), int(vector_type.list_size))
 
     def check_encoder(self, name: str, fingerprint: str, dim: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnifeat.data.artefacts import checked, parse_json
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import TableWriter, replace_when_whole
 from omnifeat.data.meeting import nothing_shared
@@ -261,7 +262,9 @@ def features_in(schema: pa.Schema) -> tuple[FeatureColumn, ...] | None:
     """The manifest that a table's metadata carries; None where there is none. Raises `DataError` for a broken one."""
     if not declared_roles(schema):
         return None
-    return tuple(FeatureColumn(**item) for item in json.loads(schema.metadata[FEATURES_KEY.encode()]))
+    where, remedy = f"the table's metadata {FEATURES_KEY}", "make the table again"
+    found = parse_json(schema.metadata[FEATURES_KEY.encode()], where=where, remedy=remedy)
+    return tuple(checked(list[FeatureColumn], found, where=where, remedy=remedy))
 
 
 def _refuse_nothing_shared(rows: PairRows, features: RankFeatures) -> None:

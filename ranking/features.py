@@ -4,7 +4,6 @@ LightGBM takes features by position and ignores their names when it predicts; a 
 place gives wrong scores without a word. The manifest keeps names, order and types; every prediction goes through it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel
 
+from omnifeat.data.artefacts import checked, parse_json
 from omnifeat.data.files import as_table
 from omnifeat.data.number_texts import meant_as_numbers, no_number_message
 from omnifeat.errors import DataError, SettingError
@@ -41,7 +42,14 @@ FINGERPRINT_KEY = "omnifeat.fingerprint"
 # Under which a table of features describes its columns (see `ranking.feature_table`).
 FEATURES_KEY = "omnifeat.features"
 
+_REMEDY = "make the table again"
+
 FloatArray = npt.NDArray[np.float64]
+
+
+class _Described(BaseModel):
+    name: str
+    role: str
 
 
 @dataclass(frozen=True)
@@ -309,13 +317,9 @@ def declared_roles(schema: pa.Schema) -> dict[str, str]:
     DataError
         What stands in the metadata is no manifest.
     """
-    stored = (schema.metadata or {}).get(FEATURES_KEY.encode(), b"[]")
-    try:
-        return {str(column["name"]): str(column["role"]) for column in json.loads(stored)}
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"The table's metadata '{FEATURES_KEY}' cannot be read ({error}); make the table again."
-        ) from None
+    where = f"the table's metadata {FEATURES_KEY}"
+    stored = parse_json((schema.metadata or {}).get(FEATURES_KEY.encode(), b"[]"), where=where, remedy=_REMEDY)
+    return {column.name: column.role for column in checked(list[_Described], stored, where=where, remedy=_REMEDY)}
 
 
 def expand_feature_sets(specifications: Sequence[str], columns: Sequence[str]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, create_model
 
-from omnifeat.data.artefacts import LibraryCall, checked, member, read_bytes, read_object
+from omnifeat.data.artefacts import LibraryCall, check_version, checked, member, read_bytes, read_object, shown
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
@@ -120,15 +120,11 @@ def load_model(path: str | Path) -> "LightGBMModel":
         raise DataError(f"There is no model folder {folder}; give the folder that `omnifeat rank train` wrote.")
     file = member(folder, _MANIFEST, remedy=_REMEDY)
     values = read_object(file, remedy=_REMEDY)
-    if values.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"Model {folder} is of format version {values.get('format_version')!r}, this program reads version "
-            f"{FORMAT_VERSION}; train the model again, or use the version of omnifeat that wrote it."
-        )
+    check_version(values, FORMAT_VERSION, f"Model {folder}", remedy=_REMEDY)
     manifest = checked(_Manifest, values, where=file, remedy=_REMEDY)
     if manifest.kind not in MODELS:
         raise DataError(
-            f"File {file} names the kind {manifest.kind!r}, which is none of {', '.join(MODELS)}; train the model "
+            f"File {file} names the kind {shown(manifest.kind)}, which is none of {', '.join(MODELS)}; train the model "
             "again."
         )
     of_kind: Any = model_class(manifest.kind)

@@ -22,12 +22,16 @@ from classifiers.interest import InterestPath
 from classifiers.metrics import LevelAnswers
 from evaluation.interests.systems import OURS_OVER, Choice, Examples
 from omnifeat import __version__
+from omnifeat.data.artefacts import read_bytes
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.locations import one_line
 from omnifeat.errors import DataError, OutputError
 
 __all__ = ["KeptTrials", "kept_answers"]
 
 _FORMAT = 1
+_LARGEST = 2**30  # bytes
+_REMEDY = "remove it, and it is made again"
 _DIGEST = 20  # characters of it in a file's name
 _COLUMNS = ("confidence", "hit", "wanted")
 _NOT_OF_FASTTEXT = ("ours", "trials_at_once")
@@ -64,9 +68,9 @@ def kept_answers(
     path = folder / f"{name}-{_digest(name, parts, choice, levels)[:_DIGEST]}.json"
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(read_bytes(path, limit=_LARGEST, remedy=_REMEDY))
             return _answers(name, found, len(parts[-1].queries), levels), dict(found["chosen"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _not_kept(path, error) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
@@ -100,8 +104,9 @@ class KeptTrials:
         if not self.path.is_file():
             return []
         try:
-            return [_trial(trial) for trial in json.loads(self.path.read_text(encoding="utf-8"))["trials"]]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            found = json.loads(read_bytes(self.path, limit=_LARGEST, remedy=_REMEDY))
+            return [_trial(trial) for trial in found["trials"]]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _not_kept(self.path, error) from error
 
     def add(self, trial: Trial) -> None:
@@ -117,7 +122,7 @@ def _trial(found: dict[str, Any]) -> Trial:
 
 
 def _not_kept(path: Path, error: Exception) -> DataError:
-    return DataError(f"File {path} cannot be read ({error}); remove it, and it is made again.")
+    return DataError(f"File {path} cannot be read ({one_line(error)}); {_REMEDY}.")
 
 
 def _digest(name: str, parts: Sequence[Examples], choice: Choice, levels: int) -> str:
@@ -166,4 +171,6 @@ def _answers(name: str, found: dict[str, Any], queries: int, depth: int) -> Syst
 
 
 def _paths(found: Sequence[Sequence[str]]) -> tuple[InterestPath, ...]:
+    if not all(isinstance(path, list) and all(isinstance(name, str) for name in path) for path in found):
+        raise TypeError("a path is no list of names")
     return tuple(tuple(path) for path in found)

@@ -9,12 +9,14 @@ from typing import Any
 
 from evaluation.interests.systems import OURS, SYSTEMS
 from evaluation.reproduction.results import Cell, Column, Difference, Estimate, Row, Section, Table
+from omnifeat.data.artefacts import read_bytes
 from omnifeat.errors import DataError
 
 __all__ = ["interest_section", "read_comparison"]
 
 _FIGURE = "precision_at_coverage_1"
 _FILE = "comparison.json"
+_LARGEST = 2**30  # bytes
 _PAPER = 0.3  # relative gain over FastText, mean of the levels
 
 
@@ -27,12 +29,15 @@ def read_comparison(folder: Path) -> dict[str, Any]:
         There is no comparison in the folder.
     """
     path = folder / _FILE
+    if not path.exists():
+        raise DataError(f"{folder} holds no {_FILE}: give the folder that `omnifeat classify compare` wrote.")
+    content = read_bytes(path, limit=_LARGEST, remedy="make it again")
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(content)
         interest_section(found, {found["about"]["encoder"]})  # all that is needed is there
-    except FileNotFoundError:
-        raise DataError(f"{folder} holds no {_FILE}: give the folder that `omnifeat classify compare` wrote.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"File {path} is no comparison of classifiers ({error}); make it again.") from None
     return found
 

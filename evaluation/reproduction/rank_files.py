@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from omnifeat.data.array_files import read_arrays
 from omnifeat.data.files import replace_when_whole
+from omnifeat.errors import DataError
 
 __all__ = ["Ranks", "kept_ranks"]
+
+_LARGEST = 2**34  # bytes of a file's ranks
 
 Ranks = Mapping[str, npt.NDArray[np.int32]]
 
@@ -33,11 +37,17 @@ def kept_ranks(folder: Path, name: str, key: str, measure: Callable[[], Mapping[
     """
     path = folder / f"{name.replace('/', '_')}.npz"
     if path.is_file():
-        with np.load(path, allow_pickle=False) as known:
-            if str(known["key"]) == key:
-                return {group: known[group] for group in known.files if group != "key"}
+        known = read_arrays(path, limit=_LARGEST, remedy="remove it, and it is made again")
+        if str(known.get("key")) == key:
+            return {group: _ranks(known[group], group, path) for group in known if group != "key"}
     found = {group: ranks.astype(np.int32) for group, ranks in measure().items()}
     folder.mkdir(parents=True, exist_ok=True)
     with replace_when_whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, key=np.array(key), **found)  # type: ignore[arg-type]
+    return found
+
+
+def _ranks(found: npt.NDArray[np.int32], group: str, path: Path) -> npt.NDArray[np.int32]:
+    if found.dtype != np.int32 or found.ndim != 1 or (len(found) and found.min() < 1):
+        raise DataError(f"File {path} holds no ranks under '{group}'; remove it, and it is made again.")
     return found

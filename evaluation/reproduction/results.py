@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from omnifeat.data.artefacts import read_bytes
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.locations import one_line
 from omnifeat.errors import DataError
@@ -33,6 +34,8 @@ __all__ = [
     "Table",
     "Trained",
 ]
+
+_LARGEST = 2**30  # bytes
 
 CORPUS_SIZES = "corpus sizes"
 """Key of the table of differences by size of the corpus."""
@@ -321,9 +324,7 @@ class StudyResults(_Record):
             The file is missing or not what it must be.
         """
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read ({one_line(error)}): run the study that writes it") from error
+            return cls.model_validate_json(read_bytes(path, limit=_LARGEST, remedy="run the study that writes it"))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "its content"

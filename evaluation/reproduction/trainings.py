@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from evaluation.reproduction.results import CurvePoint, Trained
 from evaluation.reproduction.variations import TABLES, Variation
+from omnifeat.data.artefacts import checked, read_object
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.identity import content_of_dataset
@@ -34,6 +37,13 @@ class Training:
     seed: int
     path: Path
     trained: Trained
+
+
+class _Note(BaseModel):
+    """What lies beside an encoder: what it was made of, and once it is whole what a report tells of it."""
+
+    key: str
+    trained: Trained | None = None
 
 
 def run_training(
@@ -78,8 +88,9 @@ def run_training(
     note = folder / f"{out.name}.json"
     key = _key(dataset, config, settings)
     if note.exists():
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["key"] != key:
+        remedy = "give another folder, or --overwrite to begin the study anew"
+        known = checked(_Note, read_object(note, remedy=remedy), where=note, remedy=remedy)
+        if known.key != key:
             raise SettingError(
                 f"{out} was trained on other data or with other settings; give another folder, or --overwrite to begin "
                 "the study anew."
@@ -88,9 +99,9 @@ def run_training(
         folder.mkdir(parents=True, exist_ok=True)
         with replace_when_whole(note) as partial:
             partial.write_text(json.dumps({"key": key}), encoding="utf-8")
-        known = {"key": key}
-    if "trained" in known and (out / "config.json").is_file():
-        return Training(variation, settings.seed, out, _used_by(Trained.model_validate(known["trained"]), tables))
+        known = _Note(key=key)
+    if known.trained is not None and (out / "config.json").is_file():
+        return Training(variation, settings.seed, out, _used_by(known.trained, tables))
     result = train(
         dataset, config, settings, out, resume=True, overwrite=(out / "config.json").is_file(), threads=threads,
         on_progress=None if on_step is None else lambda at: on_step(at.step, at.steps),

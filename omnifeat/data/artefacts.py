@@ -14,6 +14,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -25,13 +26,16 @@ from omnifeat.errors import DataError, OmnifeatError
 
 __all__ = [
     "LibraryCall",
+    "check_version",
     "checked",
     "member",
+    "parse_json",
     "read_bytes",
     "read_list",
     "read_object",
     "refuse_lfs_pointer",
     "regular_file",
+    "shown",
 ]
 
 _REMEDY = "fetch or make it again"
@@ -69,7 +73,7 @@ def member(folder: str | os.PathLike[str], name: object, *, error: Error = DataE
     """
     fault = _fault_of_name(name)
     if fault is not None:
-        raise error(f"'{folder}' names the file {_shown(name)}, which {fault}; {remedy}.")
+        raise error(f"'{folder}' names the file {shown(name)}, which {fault}; {remedy}.")
     place = Path(folder) / str(name)
     root = os.path.realpath(folder)
     inside = [root, *_blobs_beside(root)]
@@ -183,7 +187,25 @@ def read_list(path: Path, *, limit: int = _JSON_BYTES, error: Error = DataError,
 
 
 def _read_json(kind: type[T], path: Path, limit: int, error: Error, remedy: str) -> T:
-    content = read_bytes(path, limit=limit, error=error, remedy=remedy)
+    value = parse_json(
+        read_bytes(path, limit=limit, error=error, remedy=remedy), where=path, error=error, remedy=remedy
+    )
+    if not isinstance(value, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise error(f"'{path}' must hold {wanted} in JSON, and holds {_kind(value)}; {remedy}.")
+    return value
+
+
+def parse_json(
+    content: bytes, *, where: str | os.PathLike[str], error: Error = DataError, remedy: str = _REMEDY
+) -> Any:
+    """The value of a JSON text, such as a table keeps in its metadata.
+
+    Raises
+    ------
+    error
+        It is not UTF-8 or no JSON, or what `read_object` refuses; `where` is named.
+    """
     try:
         text = content.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_finite, parse_float=_finite)
@@ -192,10 +214,7 @@ def _read_json(kind: type[T], path: Path, limit: int, error: Error, remedy: str)
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as fault:
         reason = "it is nested too deeply" if isinstance(fault, RecursionError) else _reason(fault)
-        raise error(f"'{path}' is not JSON as it should be ({reason}); {remedy}.") from fault
-    if not isinstance(value, kind):
-        wanted = "an object" if kind is dict else "a list"
-        raise error(f"'{path}' must hold {wanted} in JSON, and holds {_kind(value)}; {remedy}.")
+        raise error(f"'{where}' is not JSON as it should be ({reason}); {remedy}.") from fault
     return value
 
 
@@ -204,14 +223,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {_shown(twice)} stands twice")
+        raise ValueError(f"the key {shown(twice)} stands twice")
     return values
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{_shown(text)} is no number that is finite")
+        raise ValueError(f"{shown(text)} is no number that is finite")
     return value
 
 
@@ -223,6 +242,21 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise RecursionError
+
+
+def check_version(
+    values: Mapping[str, Any], version: int, what: str, *, error: Error = DataError, remedy: str = _REMEDY
+) -> None:
+    """Raise `error` where the `format_version` of an artefact's JSON is another than the one that is read here.
+
+    `what` begins the sentence: "Model 'folder'".
+    """
+    found = values.get("format_version")
+    if type(found) is not int or found != version:
+        raise error(
+            f"{what} is of format version {shown(found)}, this program reads version {version}; {remedy}, or use the "
+            "version of omnifeat that wrote it."
+        )
 
 
 def checked(
@@ -251,9 +285,9 @@ def checked(
         first = fault.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "its content"
         if first["type"] == "missing":
-            raise error(f"'{where}' lacks {_shown(place)}; {remedy}.") from fault
-        found = "" if isinstance(first["input"], dict | list) else f", got {_shown(first['input'])}"
-        raise error(f"'{where}' is wrong at {_shown(place)} ({_reason(first['msg'])}{found}); {remedy}.") from fault
+            raise error(f"'{where}' lacks {shown(place)}; {remedy}.") from fault
+        found = "" if isinstance(first["input"], dict | list) else f", got {shown(first['input'])}"
+        raise error(f"'{where}' is wrong at {shown(place)} ({_reason(first['msg'])}{found}); {remedy}.") from fault
     except (TypeError, ValueError, RecursionError) as fault:
         raise error(f"'{where}' holds what JSON does not ({_reason(fault)}); {remedy}.") from fault
 
@@ -313,7 +347,7 @@ def _reason(fault: BaseException | str) -> str:
     return " ".join(str(fault).split()).rstrip(".")[:300]
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value of a stranger's file, in a sentence: short, and nothing that steers a terminal."""
     text = repr(value) if isinstance(value, str) else str(value)
     safe = "".join(character if character.isprintable() else "?" for character in text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import pyarrow.fs as pafs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from omnifeat.data.artefacts import parse_json
 from omnifeat.data.locations import Location, one_line
 from omnifeat.data.splits import Split
 from omnifeat.errors import DataError
@@ -59,10 +59,10 @@ def read_info(location: Location) -> DatasetInfo:
         raise DataError(f"{name} does not exist: give a dataset folder, which `omnifeat import` and `simulate` make")
     try:
         with location.open() as file:
-            text = file.read().decode("utf-8")
-        content = json.loads(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{name} is not JSON ({one_line(error)}): correct it") from error
+            text = file.read()
+    except OSError as error:
+        raise DataError(f"{name} cannot be read ({one_line(error)}): correct it") from error
+    content = parse_json(text, where=name, remedy="correct it")
     if not isinstance(content, dict):
         raise DataError(f"{name} must hold a JSON object, not {type(content).__name__}: correct it")
     version = content.get("format_version", FORMAT_VERSION)

@@ -150,8 +150,9 @@ class Location:
 
 
 def one_line(error: BaseException | str) -> str:
-    """An error's text in one line, without a full stop at its end."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """An error's text in one line, without a full stop at its end and without what steers a terminal."""
+    text = "".join(character if character.isprintable() else "?" for character in " ".join(str(error).split()))
+    return text.rstrip(".") or type(error).__name__
 
 
 def is_url(path: PathLike) -> bool:

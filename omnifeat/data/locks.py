@@ -65,7 +65,8 @@ def _locked(folder: Path, shown: object) -> int:
     for _ in range(_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # A link would have the file that it leads to truncated; a folder of work may come from a stranger.
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:
             continue  # the run before has just removed the folder
         try:

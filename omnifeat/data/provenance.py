@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from omnifeat.data.artefacts import checked, parse_json
 from omnifeat.data.dataset import Dataset
-from omnifeat.errors import DataError
 
 __all__ = ["Provenance", "provenance_in", "provenance_of", "with_provenance"]
 
 _KEY = b"omnifeat.provenance"
+_REMEDY = "write the table again"
 
 
 class Provenance(BaseModel):
@@ -53,29 +54,35 @@ class Provenance(BaseModel):
 
 
 def with_provenance(schema: pa.Schema, provenance: Mapping[str, Provenance]) -> pa.Schema:
-    """The schema with the provenance of these columns recorded in its metadata; that of other columns stays."""
+    """The schema with the provenance of these columns recorded in its metadata; that of other columns stays.
+
+    Raises
+    ------
+    DataError
+        What stands there already is no provenance.
+    """
     metadata: dict[bytes, bytes] = dict(schema.metadata or {})
-    recorded: dict[str, Any] = json.loads(metadata.get(_KEY, b"{}"))
+    recorded: dict[str, Any] = {name: item.model_dump(mode="json") for name, item in provenance_in(schema).items()}
     recorded |= {column: item.model_dump(mode="json") for column, item in provenance.items()}
     metadata[_KEY] = json.dumps(recorded, sort_keys=True).encode()
     return schema.with_metadata(metadata)
 
 
-def provenance_in(schema: pa.Schema) -> dict[str, Provenance]:
-    """Column -> the provenance that a schema's metadata records.
+def provenance_in(schema: pa.Schema, name: str = "a table") -> dict[str, Provenance]:
+    """Column -> the provenance that a schema's metadata records; `name` is the file's.
 
     Raises
     ------
-    ValueError
+    DataError
         What stands there is no provenance.
     """
     recorded = (schema.metadata or {}).get(_KEY)
     if recorded is None:
         return {}
-    items = json.loads(recorded)
-    if not isinstance(items, dict):
-        raise ValueError("the provenance is no object")
-    return {name: Provenance.model_validate(item) for name, item in items.items()}
+    where = f"{name}, metadata {_KEY.decode()}"
+    return checked(
+        dict[str, Provenance], parse_json(recorded, where=where, remedy=_REMEDY), where=where, remedy=_REMEDY
+    )
 
 
 def provenance_of(dataset: Dataset, table: str) -> list[tuple[str, str, Provenance]]:
@@ -88,11 +95,6 @@ def provenance_of(dataset: Dataset, table: str) -> list[tuple[str, str, Provenan
     """
     found = []
     for part in dataset.parts(table):
-        try:
-            items = provenance_in(part.schema([]))
-        except ValueError as error:
-            raise DataError(
-                f"{part.location.name}: the metadata '{_KEY.decode()}' cannot be read: write the table again"
-            ) from error
+        items = provenance_in(part.schema([]), part.location.name)
         found += [(part.location.name, name, item) for name, item in items.items()]
     return found

@@ -15,7 +15,6 @@ parts in the order of their contents, so that the same parts in any order end in
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,10 +23,11 @@ from pathlib import Path
 from typing import Literal, Self
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from omnifeat.data.locations import PathLike, local_path, one_line
-from omnifeat.data.locks import working_in
+from omnifeat.data.artefacts import checked, member, read_object, regular_file
+from omnifeat.data.locations import PathLike, local_path
+from omnifeat.data.locks import LOCK, working_in
 from omnifeat.data.publishing import sweep_folder
 from omnifeat.data.splits import HashSplit
 from omnifeat.data.writing import output_error, replace_when_whole
@@ -37,6 +37,7 @@ from omnifeat.errors import DataError, OutputError, SettingError
 __all__ = ["AppliedPart", "ListsMade", "QueryState"]
 
 _MANIFEST, _COUNTS, _LISTS, _LOCK = "manifest.json", "counts", "lists", "lock"  # `lock` is of earlier versions
+_BEGIN = "begin a new state with the whole log"
 
 
 class AppliedPart(BaseModel):
@@ -126,6 +127,9 @@ class QueryState:
             if foreign:
                 raise SettingError(f"{path} is no state folder, for it holds '{min(foreign)}': give an empty folder.")
         try:
+            # A link that leads out of the folder would have this write there, and clean up what it finds.
+            for name in (_MANIFEST, _COUNTS, _LISTS, LOCK):
+                member(folder, name, remedy=_BEGIN)
             (folder / _COUNTS).mkdir(parents=True, exist_ok=True)
             (folder / _LISTS).mkdir(exist_ok=True)
             with working_in(folder, path):
@@ -278,6 +282,8 @@ class QueryState:
                 f"{self._name} lacks {_COUNTS}/{min(kept - there)}, which its {_MANIFEST} names: begin a new state "
                 "with the whole log"
             )
+        for name in kept:
+            regular_file(member(self._folder, f"{_COUNTS}/{name}", remedy=_BEGIN), remedy=_BEGIN)
         named = self.lists
         for path in (self._folder / _LISTS).iterdir():
             if not path.name.startswith(".") and (named is None or path != named[1]):
@@ -297,19 +303,11 @@ def _of_split(split: HashSplit | None) -> str:
 def _read(path: Path, name: str) -> _Manifest:
     if not path.exists():
         return _Manifest()
-    begin = "begin a new state with the whole log"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.get("format_version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version != 1:
-            raise DataError(f"{name}/{_MANIFEST} has format_version {version}, but this omnifeat reads 1: {begin}")
-        return _Manifest.model_validate(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{name}/{_MANIFEST} is not JSON ({one_line(error)}): {begin}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its content"
-        raise DataError(f"{name}/{_MANIFEST}: {where} is wrong ({one_line(first['msg'])}): {begin}") from error
+    content = read_object(path, remedy=_BEGIN)
+    version = content.get("format_version")
+    if isinstance(version, int) and version != 1:
+        raise DataError(f"{name}/{_MANIFEST} has format_version {version}, but this omnifeat reads 1: {_BEGIN}")
+    return checked(_Manifest, content, where=path, remedy=_BEGIN)
 
 
 def _to_disk(path: Path) -> None:

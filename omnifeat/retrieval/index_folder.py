@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from omnifeat.data.array_files import read_array
-from omnifeat.data.artefacts import LibraryCall, checked, member, read_object, regular_file
+from omnifeat.data.artefacts import LibraryCall, check_version, checked, member, read_object, regular_file
 from omnifeat.data.files import read_table, replace_when_whole
 from omnifeat.errors import DataError
 from omnifeat.retrieval.graph_file import check_graph_file
@@ -91,11 +91,7 @@ def load_index(path: str | Path) -> "HnswIndex":
         raise DataError(f"There is no index folder {folder}; give the folder that `omnifeat index build` wrote.")
     place = member(folder, _MANIFEST, remedy=_REMEDY)
     values = read_object(place, remedy=_REMEDY)
-    if values.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"Index {folder} is of format version {values.get('format_version')!r}, this program reads version "
-            f"{FORMAT_VERSION}; build it again, or use the version of omnifeat that wrote it."
-        )
+    check_version(values, FORMAT_VERSION, f"Index {folder}", remedy=_REMEDY)
     manifest = checked(_Manifest, values, where=place, remedy=_REMEDY)
     settings = checked(HnswSettings, manifest.settings, where=f"{place}, settings", remedy=_REMEDY)
     numbers = _VECTORS if manifest.exact else _GRAPH

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from omnifeat.data.artefacts import checked, read_object
 from omnifeat.errors import DataError
 from omnifeat.simulator import rates
 from omnifeat.simulator.boards import Boards
@@ -88,14 +89,11 @@ def read_truth_notes(world: str | Path, names: Sequence[str], without: str) -> d
         If the folder holds no truth, or that of a world made with other rates.
     """
     path = Path(world) / TRUTH_FOLDER / "rates.json"
-    try:
-        notes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        said = notes["rates"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{world} holds no {TRUTH_FOLDER}/rates.json of a simulated world, {without}; "
-            "give a folder that omnifeat simulate wrote"
-        ) from error
+    remedy = "give a folder that omnifeat simulate wrote"
+    if not path.exists():
+        raise DataError(f"{world} holds no {TRUTH_FOLDER}/rates.json of a simulated world, {without}; {remedy}")
+    notes = read_object(path, remedy=remedy)
+    said = checked(dict[str, Any], notes.get("rates"), where=f"{path}, rates", remedy=remedy)
     now = json.loads(json.dumps({name: getattr(rates, name) for name in names}))
     other = next((name for name in names if said.get(name) != now[name]), None)
     if other is not None:

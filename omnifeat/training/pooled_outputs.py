@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from omnifeat.data.artefacts import LibraryCall, regular_file
 from omnifeat.data.files import replace_when_whole
+from omnifeat.errors import DataError
 from omnifeat.models.query import QueryEncoder
 from omnifeat.training.encoding import QueryTable
 
@@ -35,10 +37,19 @@ class PooledOutputs:
         ------
         OutputError
             The folder cannot be written.
+        DataError
+            A file of the folder does not hold what was kept there.
         """
         path = self._folder / f"pooled-{_digest(table, encoder)}.safetensors"
         if path.exists():
-            return table.having_pooled(load_file(path)["pooled"])
+            remedy = "remove it, and it is made again"
+            regular_file(path, remedy=remedy)
+            with LibraryCall(f"{path} cannot be read", remedy=remedy):
+                pooled = load_file(path)["pooled"]
+            shape = (len(table.offsets) - 1, encoder.projection.in_features)
+            if pooled.shape != shape or pooled.dtype != torch.float32 or not pooled.isfinite().all():
+                raise DataError(f"{path} does not hold finite outputs of shape {list(shape)}; {remedy}.")
+            return table.having_pooled(pooled)
         found = table.with_pooled(encoder, device)
         if found.pooled is not None:
             self._folder.mkdir(parents=True, exist_ok=True)

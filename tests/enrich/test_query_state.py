@@ -224,10 +224,10 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"manifest\.json is not JSON"),
-        ("[]", r"manifest\.json: its content is wrong"),
+        ("{", r"manifest\.json' is not JSON"),
+        ("[]", r"manifest\.json' must hold an object in JSON"),
         ('{"format_version": 2}', "has format_version 2, but this omnifeat reads 1"),
-        ('{"parts": [{"content": "../x"}]}', r"parts\.0\.content is wrong"),
+        ('{"parts": [{"content": "../x"}]}', r"wrong at 'parts\.0\.content'"),
     ],
 )
 def test_a_broken_manifest(tmp_path: Path, content: str, message: str) -> None:
@@ -370,3 +370,19 @@ def test_a_part_that_grows_while_it_is_read(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"log\.parquet was changed while it was read"):
             run([log], tmp_path / "work", state=state)
     assert run([log], tmp_path / "work", state=state) == reference([*LOG, LOG[0]])
+
+
+@pytest.mark.parametrize("name", ["counts", "lists", ".lock", "manifest.json"])
+def test_a_link_that_leads_out_of_a_state_is_refused_and_nothing_behind_it_is_touched(
+    name: str, tmp_path: Path
+) -> None:
+    """The state is cleaned when it is opened, and its lock is written: a link would have done that elsewhere."""
+    state, mine = tmp_path / "state", tmp_path / "mine"
+    state.mkdir()
+    mine.mkdir()
+    (mine / "letter.txt").write_text("dear all")
+    (state / name).symlink_to(mine if name in ("counts", "lists") else mine / "letter.txt")
+    with pytest.raises(DataError, match="is a link that leads out of"), QueryState.open(state, None):
+        pass
+    assert (mine / "letter.txt").read_text() == "dear all"
+    assert [path.name for path in mine.iterdir()] == ["letter.txt"]
