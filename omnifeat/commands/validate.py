@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from omnifeat.commands.console import JsonOption, progress, report, result_table
+from omnifeat.commands.console import JsonOption, progress, report, result_table, warn
 
 
 def main(
@@ -22,6 +22,8 @@ def main(
     with progress("rows checked") as advance:
         result = validate(data, check_leaks=leaks, most=most, advance=advance)
     mend = mending_steps(result.problems, data)
+    for sentence in result.warnings:
+        warn(sentence)
     if as_json:
         report({**result.as_json(), "mend": mend}, True, [])
     else:

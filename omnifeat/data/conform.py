@@ -54,7 +54,7 @@ def plain_type(arrow_type: pa.DataType) -> pa.DataType:
         return _STRING
     if pa.types.is_dictionary(arrow_type):
         return plain_type(arrow_type.value_type)
-    if _is_text(arrow_type):
+    if _is_text(arrow_type) or isinstance(arrow_type, pa.UuidType):
         return _STRING
     if pa.types.is_fixed_size_list(arrow_type):
         return pa.list_(plain_type(arrow_type.value_type), arrow_type.list_size)
@@ -110,7 +110,8 @@ def conformed_type(name: str, arrow_type: pa.DataType, width: int | None = None)
 def _is_same_kind(plain: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether values of one type can be had in the other without changing what they say."""
     if wanted.equals(TIMESTAMP):
-        return bool(pa.types.is_timestamp(plain) or pa.types.is_date(plain))
+        # texts are parsed; a number without a unit is refused by its row, with the unit that it looks like
+        return bool(pa.types.is_timestamp(plain) or pa.types.is_date(plain) or _is_text(plain) or _is_number(plain))
     if wanted.equals(pa.float64()):
         return bool(_is_number(plain) or pa.types.is_decimal(plain))
     if wanted.equals(_STRING):
@@ -153,6 +154,8 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
         return array
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if isinstance(array.type, pa.UuidType):
+        array = pa.array([None if value is None else str(value) for value in array.to_pylist()], _STRING)
     if is_vector(target):
         return _as_vectors(array, target, where, first_row)
     if is_vector_list(target):

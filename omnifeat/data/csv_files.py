@@ -101,7 +101,6 @@ class CsvReader:
         if any("\0" in name for name in names):
             raise DataError(f"{place}: the header holds a NUL character: save the file as UTF-8 text")
         self._header_is_quoted = any('"' in line for line in recorded)
-        names[0] = names[0].removeprefix("\ufeff")
         return _unquoted_list(names) if self.dialect.quote is None else names
 
     def _settings(self) -> dict[str, Any]:

@@ -134,10 +134,13 @@ class QuoteWatch(_Stream):
 
 
 def text_lines(source: Any) -> Iterator[str]:
-    """Lines of a stream of UTF-8 with their ends; bytes that are not UTF-8 stand in them as lone surrogates."""
+    """Lines of a stream of UTF-8 with their ends, without a mark of byte order.
+
+    Bytes that are not UTF-8 stand in them as lone surrogates.
+    """
     # all that the wrapper calls is there, if not all of a `BinaryIO`
     buffered: Any = _Buffered(source)
-    return iter(io.TextIOWrapper(buffered, encoding="utf-8", errors="surrogateescape", newline=""))
+    return iter(io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline=""))
 
 
 class _Buffered(_Stream):

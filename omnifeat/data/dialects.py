@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.data.locations import FileFormat, Location, one_line
+from omnifeat.data.locations import FileFormat, Location, one_line, refuse_other_bytes
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["TextDialect", "default_dialect", "guess_dialect", "plain_numbers"]
@@ -135,7 +135,9 @@ def _sample(location: Location, file_format: FileFormat) -> bytes:
                 size += len(chunk)
     except OSError as error:
         raise DataError(f"{location.name} is truncated or corrupt ({one_line(error)}): write it again") from error
-    return b"".join(chunks)
+    sample = b"".join(chunks)
+    refuse_other_bytes(location.name, sample)
+    return sample
 
 
 def _encoding(sample: bytes, whole: bool) -> str:

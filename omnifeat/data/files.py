@@ -138,10 +138,12 @@ def settled_schema(parts: Sequence[Reader], columns: Sequence[str]) -> pa.Schema
     for part in parts:
         there = part.names()
         lacking = [name for name in columns if name not in there]
-        keys = [name for name in lacking if is_key(name) and not isinstance(part, JsonlReader)]
+        # lines of JSON may leave fields out
+        may_lack = file_format(part.location.name).kind == "jsonl"
+        keys = [name for name in lacking if is_key(name) and not may_lack]
         if keys and part.count_rows():
             raise DataError(missing_column_message(part.location.name, keys, there))
-        if lacking and not isinstance(part, JsonlReader) and any(set(lacking) & set(other.names()) for other in parts):
+        if lacking and not may_lack and any(set(lacking) & set(other.names()) for other in parts):
             _tell_lacking(part.location.name, tuple(lacking))
         schemas.append(part.schema([name for name in columns if name not in lacking]))
     fields = []

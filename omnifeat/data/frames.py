@@ -135,7 +135,7 @@ def like_input(table: pa.Table, original: Any) -> Any:
     if library == "polars":
         import polars
 
-        frame = polars.from_arrow(table)
+        frame: Any = polars.from_arrow(table)
         if len(original) != table.num_rows:
             return frame
         # columns that came in go out as they came, categories and all

@@ -74,14 +74,15 @@ class _Buffer:
     def __init__(self, first: bytes, stream: Any) -> None:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._text = self._decoder.decode(first)
+        self._first = first
+        self._text = ""
         self._ended = False
         self.place = 0
 
     def _more(self) -> bool:
         if self._ended:
             return False
-        data = bytes(self._stream.read(_CHUNK))
+        data, self._first = self._first or bytes(self._stream.read(_CHUNK)), b""
         self._ended = not data
         self._text = self._text[self.place :] + self._decoder.decode(data, final=self._ended)
         self.place = 0

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.json_elements import elements
-from omnifeat.data.locations import FileFormat, Location, one_line
+from omnifeat.data.locations import FileFormat, Location, one_line, refuse_other_bytes
 from omnifeat.errors import DataError
 
-__all__ = ["blocks", "count_lines", "parse_line"]
+__all__ = ["Block", "blocks", "parse_line"]
 
 BLOCK_BYTES = 4 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -33,8 +33,17 @@ class _DoubledError(ValueError):
     """A name stands twice in an object."""
 
 
-def blocks(location: Location, file_format: FileFormat) -> Iterator[tuple[bytes, int, int]]:
-    """Blocks of whole lines of a file, each with the numbers of its first line and first row, from 1.
+class Block(NamedTuple):
+    """Whole lines: their bytes, the numbers of the first line and the first row (from 1), and the rows in them."""
+
+    data: bytes
+    first_line: int
+    first_row: int
+    rows: int
+
+
+def blocks(location: Location, file_format: FileFormat) -> Iterator[Block]:
+    """Blocks of whole lines of a file.
 
     Each line that is not blank begins with an object. Of a file that holds one array, each element is a line.
 
@@ -45,28 +54,30 @@ def blocks(location: Location, file_format: FileFormat) -> Iterator[tuple[bytes,
     """
     line = row = 1
     try:
-        for block in _raw_blocks(location, file_format):
-            if block.strip():
-                _check_utf8(block, location.name, line)
-                _check_objects(block, location.name, line)
-                _check_depth(block, location.name, line)
-                yield block, line, row
-                row += count_lines(block)
-            line += block.count(b"\n")
+        for data in _raw_blocks(location, file_format):
+            ends = data.count(b"\n")
+            if data.strip():
+                _check_utf8(data, location.name, line)
+                lines = ends + (not data.endswith(b"\n"))
+                if data.startswith(b"{") and data.count(b"\n{") == lines - 1:  # each line opens an object: most blocks
+                    rows = lines
+                else:
+                    _check_objects(data, location.name, line)
+                    rows = sum(1 for text in data.split(b"\n") if text.strip())
+                _check_depth(data, location.name, line, ends)
+                yield Block(data, line, row, rows)
+                row += rows
+            line += ends
     except (OSError, EOFError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{location.name} is truncated or corrupt ({one_line(error)}): write it again") from error
 
 
-def count_lines(block: bytes) -> int:
-    """Lines that are not blank."""
-    return sum(1 for text in block.split(b"\n") if text.strip())
-
-
 def _raw_blocks(location: Location, file_format: FileFormat) -> Iterator[bytes]:
     with location.open_stream(file_format.compression) as stream:
         first = bytes(stream.read(BLOCK_BYTES))
+        refuse_other_bytes(location.name, first)
         if first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(f"{location.name} is UTF-16, not UTF-8 text: save it as UTF-8")
         first = first.removeprefix(_BOM)
@@ -132,9 +143,9 @@ def _check_objects(block: bytes, name: str, first_line: int) -> None:
         parse_line(block.split(b"\n")[place], name, first_line + place)
 
 
-def _check_depth(block: bytes, name: str, first_line: int) -> None:
-    # most lines open no more than a few
-    if block.count(b"[") + block.count(b"{") <= block.count(b"\n") + _DEEPEST:
+def _check_depth(block: bytes, name: str, first_line: int, ends: int) -> None:
+    # most lines open no more than one
+    if block.count(b"{") + block.count(b"[") <= ends + _DEEPEST:
         return
     found = np.frombuffer(block, dtype=np.uint8)
     opens = (found == ord("[")) | (found == ord("{"))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width, plain_type, type_name
-from omnifeat.data.json_lines import blocks, count_lines, parse_line
+from omnifeat.data.json_lines import Block, blocks, parse_line
 from omnifeat.data.locations import FileFormat, Location
 from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_key, known_type
 from omnifeat.data.times import not_a_time, parse_times
@@ -51,7 +51,7 @@ class JsonlReader:
 
     def count_rows(self) -> int:
         """Lines that are not blank."""
-        return sum(count_lines(block) for block, _, _ in self._blocks())
+        return sum(block.rows for block in self._blocks())
 
     def schema(self, columns: Sequence[str]) -> pa.Schema:
         """The types in which the columns are read."""
@@ -61,17 +61,17 @@ class JsonlReader:
     def batches(self, columns: Sequence[str], batch_size: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Batches in the types of `schema`."""
         wanted = pa.schema([(name, self._read_type(name, schema.field(name).type)) for name in columns])
-        for block, first_line, first_row in self._blocks():
-            table = self._parse(block, first_line, wanted, infer=False)
+        for block in self._blocks():
+            table = self._parse(block, wanted, infer=False)
             arrays = []
             for name in columns:
                 column = _whole(table.column(name))
                 target = schema.field(name).type
                 where = f"{self.location.name}, column '{name}'"
                 if target.equals(TIMESTAMP):
-                    arrays.append(parse_times(column, _time_error(where, first_row)))
+                    arrays.append(parse_times(column, _time_error(where, block.first_row)))
                 else:
-                    arrays.append(conform_array(_without_nan(column), target, where, first_row))
+                    arrays.append(conform_array(_without_nan(column), target, where, block.first_row))
             yield pa.record_batch(arrays, names=list(columns))
 
     def _infer(self) -> pa.Schema:
@@ -80,9 +80,9 @@ class JsonlReader:
             return self._inferred
         types: dict[str, pa.DataType] = {}
         widths: dict[str, int] = {}
-        for block, first_line, _ in self._blocks():
+        for block in self._blocks():
             known = pa.schema([(n, self._read_type(n, t)) for n, t in types.items() if self._known_type(n) is not None])
-            table = self._parse(block, first_line, known, infer=True)
+            table = self._parse(block, known, infer=True)
             if any("\0" in name for name in table.schema.names):
                 raise DataError(f"{self.location.name}: the name of a field holds a NUL character: rename it")
             for field, column in zip(table.schema, table.columns, strict=True):
@@ -114,34 +114,34 @@ class JsonlReader:
             return plain_type(settled)
         return pa.string() if wanted.equals(TIMESTAMP) else wanted
 
-    def _blocks(self) -> Iterator[tuple[bytes, int, int]]:
+    def _blocks(self) -> Iterator[Block]:
         return blocks(self.location, self.format)
 
-    def _parse(self, block: bytes, first_line: int, wanted: pa.Schema, infer: bool) -> pa.Table:
+    def _parse(self, block: Block, wanted: pa.Schema, infer: bool) -> pa.Table:
         """A block as a table with the columns `wanted`, and with all others as well if `infer`."""
         if wanted.names or infer:
             try:
                 table = pajson.read_json(
-                    io.BytesIO(block),
-                    read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
+                    io.BytesIO(block.data),
+                    read_options=pajson.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
                     parse_options=pajson.ParseOptions(
                         explicit_schema=wanted, unexpected_field_behavior="infer" if infer else "ignore"
                     ),
                 )
                 # Arrow takes two objects in one line, or one in two lines, for rows
-                if table.num_rows == count_lines(block) and not (infer and _loses_digits(table.schema, block)):
+                if table.num_rows == block.rows and not (infer and _loses_digits(table.schema, block.data)):
                     return table
             except pa.ArrowException:
                 pass  # the slow way below names the line, or brings numbers to text
-        return self._parse_slowly(block, first_line, wanted, infer)
+        return self._parse_slowly(block, wanted, infer)
 
-    def _parse_slowly(self, block: bytes, first_line: int, wanted: pa.Schema, infer: bool) -> pa.Table:
+    def _parse_slowly(self, block: Block, wanted: pa.Schema, infer: bool) -> pa.Table:
         rows: list[dict[str, Any]] = []
         lines: list[int] = []
-        for place, text in enumerate(block.split(b"\n")):
+        for line, text in enumerate(block.data.split(b"\n"), block.first_line):
             if text.strip():
-                rows.append(parse_line(text, self.location.name, first_line + place))
-                lines.append(first_line + place)
+                rows.append(parse_line(text, self.location.name, line))
+                lines.append(line)
         names = dict.fromkeys(wanted.names)
         if infer:
             names |= dict.fromkeys(name for row in rows for name in row)
@@ -195,8 +195,11 @@ def _time_error(where: str, first_row: int) -> Any:
 
 
 def _without_times(arrow_type: pa.DataType) -> pa.DataType:
-    """Arrow's reader takes text that looks like a time for one; here it stays text."""
-    if pa.types.is_temporal(arrow_type):
+    """Arrow's reader takes text that looks like a time for one; here it stays text.
+
+    So do values with empty objects in them, which no table can hold otherwise.
+    """
+    if pa.types.is_temporal(arrow_type) or "struct<>" in str(arrow_type):
         return pa.string()
     if pa.types.is_list(arrow_type):
         return pa.list_(_without_times(arrow_type.value_type))

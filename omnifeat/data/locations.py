@@ -155,6 +155,23 @@ def one_line(error: BaseException | str) -> str:
     return text.rstrip(".") or type(error).__name__
 
 
+_MAGIC = {
+    b"\x1f\x8b": "gzip data: let its name end in .gz",
+    b"\x28\xb5\x2f\xfd": "zstd data: let its name end in .zst",
+    b"PAR1": "Parquet: let its name end in .parquet",
+    b"ARROW1": "Arrow: let its name end in .arrow",
+    b"PK\x03\x04": "a ZIP archive, as spreadsheets are: take the table out of it as .csv",
+    b"BZh": "bzip2 data: decompress it",
+}
+
+
+def refuse_other_bytes(name: str, first: bytes) -> None:
+    """Refuse a text file whose first bytes are those of another format. Raises `DataError`."""
+    for magic, said in _MAGIC.items():
+        if first.startswith(magic):
+            raise DataError(f"{name} holds {said}")
+
+
 def is_url(path: PathLike) -> bool:
     """Whether a path names a file system other than this machine's."""
     return isinstance(path, str) and "://" in path

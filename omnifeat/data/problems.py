@@ -51,11 +51,14 @@ class ValidationReport:
         Rows of each table.
     found
         (table, column, kind) -> number of problems, those not listed as well.
+    warnings
+        One sentence each for what may be right but hardly is, such as times before 1990.
     """
 
     problems: list[Problem]
     counts: dict[str, int]
     found: dict[tuple[str | None, str | None, str], int]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -84,6 +87,7 @@ class ValidationReport:
             "ok": self.ok,
             "counts": self.counts,
             "problems_total": self.total,
+            "warnings": self.warnings,
             "problems": [asdict(problem) for problem in self.problems],
             "found": [
                 {"table": table, "column": column, "kind": kind, "count": count}
@@ -94,11 +98,27 @@ class ValidationReport:
 
 @dataclass
 class ProblemList:
-    """Collects problems: lists the first `most` of each kind in each column, counts all."""
+    """Collects problems: lists the first `most` of each kind in each column, counts all.
+
+    `doubts` are sentences on what may be right, by table and column, each with the number of rows.
+    """
 
     most: int = 20
     listed: list[Problem] = field(default_factory=list)
     found: dict[tuple[str | None, str | None, str], int] = field(default_factory=dict)
+    doubts: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+
+    def doubt(self, table: str, column: str, first: str, rows: int) -> None:
+        """Count rows of a column that may be right but hardly are; `first` says the first one."""
+        said, before = self.doubts.get((table, column), (first, 0))
+        self.doubts[table, column] = (said, before + rows)
+
+    def warnings(self) -> list[str]:
+        """One sentence for each column with rows in doubt."""
+        return [
+            f"{said}; {rows:,} row{'s' if rows > 1 else ''} of table '{table}' in all: check what wrote '{column}'"
+            for (table, column), (said, rows) in self.doubts.items()
+        ]
 
     def add(self, problem: Problem) -> None:
         """Count a problem, and list it if there is room."""

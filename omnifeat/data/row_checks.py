@@ -15,6 +15,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import BATCH_SIZE, column_names, settled_schema
 from omnifeat.data.problems import Problem, ProblemList
 from omnifeat.data.schema import VECTOR, VECTOR_LIST, Column, TableSchema, missing_column_message, vector_width
+from omnifeat.data.times import odd_times
 from omnifeat.errors import DataError
 
 __all__ = ["CheckedBatch", "RowPlaces", "checked_batches"]
@@ -178,10 +179,19 @@ class _BatchChecker:
             there = ", ".join(column.choices)
             say: _Say = lambda value: f"holds {value!r}: it must be one of {there}"  # noqa: E731
             self._add("unknown value", column.name, _rows(pc.invert(known)), array, say)
+        if pa.types.is_timestamp(array.type):
+            self._times(column.name, array)
         if column.name == "grade":
             sound = pc.and_(pc.is_finite(array), pc.greater_equal(array, 0))
             say = lambda value: f"holds {value!r}: a grade must be a finite number of at least 0"  # noqa: E731
             self._add("wrong grade", column.name, _rows(pc.invert(sound)), array, say)
+
+    def _times(self, name: str, array: pa.Array) -> None:
+        odd = odd_times(array)
+        if odd is not None:
+            file, place = self.places.place(self.first_row + odd.first_row)
+            said = f"{file}, row {place}: column '{name}' holds {odd.first:%Y-%m-%d %H:%M}, which is {odd.reason}"
+            self.problems.doubt(self.table, name, said, odd.rows)
 
     def _add(self, kind: str, name: str, rows: np.ndarray, array: pa.Array | None, say: _Say) -> None:
         """Problems of one kind in these rows of the batch; sentences only for those that are listed."""

@@ -81,4 +81,4 @@ def validate(
                 # a table that cannot be read is a problem that stands in the list already
                 if not problems.listed:
                     problems.add(Problem("leaks not checked", None, None, None, None, str(error)))
-    return ValidationReport(problems.listed, counts, problems.found)
+    return ValidationReport(problems.listed, counts, problems.found, problems.warnings())

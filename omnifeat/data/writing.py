@@ -196,6 +196,8 @@ class TableWriter:
                 stream = stack.enter_context(_remote(location, self.overwrite))
             try:
                 self._sink = _sink(stream, self.schema, self._format)
+            except pa.ArrowNotImplementedError as error:  # a type that the format has not
+                raise DataError(f"{self.path} cannot be written: {one_line(error)}") from error
             except OSError as error:
                 raise output_error(self.path, error) from error
             self._stack = stack.pop_all()

@@ -178,7 +178,8 @@ def _numbers(
         pa.types.is_floating(values.type) and pa.types.is_floating(wanted)
     ):
         # the quick way, for what needs no look at single values
-        return _finite(values.cast(wanted), place) if pa.types.is_floating(wanted) else values.cast(wanted)
+        # an integer beyond 2**53 is no error in a column of floats
+        return _finite(values.cast(wanted, safe=False), place) if pa.types.is_floating(wanted) else values.cast(wanted)
     if by_arrow and pa.types.is_string(values.type):
         try:
             found = values.cast(wanted)

@@ -1,6 +1,7 @@
 """How files of cells are written: told from the first lines, refused where a dataset's reader must not guess."""
 
 import csv as python_csv
+import gzip
 import io
 from pathlib import Path
 
@@ -175,3 +176,21 @@ def test_a_reader_counts_rows_beside_doubled_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "x,x\n1,2\n")
     with pytest.raises(DataError, match="two columns named 'x'"):
         CsvReader(locate(path), file_format(path.name)).count_rows()
+
+
+@pytest.mark.parametrize("header", ["id,title", '"id","title"', "id,title\n"])
+def test_a_mark_of_byte_order_is_no_part_of_the_header(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path, f'\ufeff{header}\n1,"a ""b"""\n')
+    for dialect in (None, guessed(path)):
+        assert next(iter_batches(path, dialect=dialect)).to_pylist() == [{"id": "1", "title": 'a "b"'}]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.json"])
+def test_files_under_the_name_of_another_format_are_told(tmp_path: Path, name: str) -> None:
+    for data, said in [
+        (gzip.compress(b"id\n1\n"), "gzip data"),
+        (b"PAR1xx", "Parquet"),
+        (b"PK\x03\x04", "a ZIP archive"),
+    ]:
+        with pytest.raises(DataError, match=rf"{name} holds {said}"):
+            read_table(write(tmp_path, data, name))

@@ -1,6 +1,7 @@
 import gzip
 import json
 from pathlib import Path
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -251,3 +252,10 @@ def test_damaged_bytes_never_end_in_another_error(tmp_path: Path, every_type: pa
             except DataError:
                 refused += 1
         assert refused > 5
+
+
+def test_uuids_are_text(tmp_path: Path) -> None:
+    text = "17aa211a-5c78-4cda-90bf-77ed871d2199"
+    column = pa.array([UUID(text).bytes, None], pa.uuid())
+    pq.write_table(pa.table({"id": column, "other": column}), tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").to_pylist() == [{"id": text, "other": text}, {"id": None, "other": None}]

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from omnifeat.data import json_elements, json_lines
-from omnifeat.data.files import count_rows, iter_batches, read_table
+from omnifeat.data.files import TableWriter, count_rows, iter_batches, read_table
 from omnifeat.errors import DataError
 
 
@@ -111,6 +112,12 @@ def test_objects_over_several_lines(tmp_path: Path) -> None:
         read_table(write(tmp_path, text))
 
 
+def test_an_array_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_bytes(b'[{"id": "a"}, {"id": "\xe7"}]')
+    with pytest.raises(DataError, match=r"t\.json, after element \d, is not UTF-8"):
+        read_table(tmp_path / "t.json")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -127,3 +134,17 @@ def test_objects_over_several_lines(tmp_path: Path) -> None:
 def test_broken_arrays(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read_table(write(tmp_path, text, "t.json"))
+
+
+def test_empty_objects_in_a_column_that_no_table_knows_are_kept_as_json(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"id": "a", "x": {}, "y": [{"z": {}}]}\n{"id": "b", "x": null, "y": []}\n')
+    table = read_table(path)
+    assert table["x"].to_pylist() == ["{}", None]
+    assert table["y"].to_pylist() == ['[{"z": {}}]', "[]"]
+    with TableWriter(tmp_path / "t.parquet", table.schema) as writer:
+        writer.write(table)
+    with (
+        pytest.raises(DataError, match=r"u\.parquet cannot be written: Cannot write struct type"),
+        TableWriter(tmp_path / "u.parquet", pa.schema([("x", pa.struct([]))])),
+    ):
+        pass

@@ -167,3 +167,11 @@ def test_every_text_format_reads_times_alike(tmp_path, name: str) -> None:
         lines = [f"id{separator}timestamp", *(f"a{separator}{text.replace(',', '.')}" for text in texts)]
     (tmp_path / name).write_text("\n".join(lines) + "\n")
     assert read_table(tmp_path / name)["timestamp"].to_pylist() == [NOON] * 3
+
+
+def test_columns_with_types_are_parsed_as_well(tmp_path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "timestamp": ["2024-03-01 12:00:00 UTC"]}), tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet")["timestamp"].to_pylist() == [NOON]
+    pq.write_table(pa.table({"id": ["a"], "timestamp": [1709294400]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"row 1: 1709294400 is not a time .* looks like seconds since 1970"):
+        read_table(tmp_path / "t.parquet")

@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -297,3 +297,14 @@ def test_command_finds_leaks(world: World) -> None:
     assert code == 2
     assert "leaks: leave it out" in err
     assert read_table(folder / "pins.parquet").num_rows == 2
+
+
+def test_times_that_no_log_has_are_told(world: World) -> None:
+    folder = world()
+    assert validate(folder).warnings == []
+    seconds_as_milliseconds = [datetime(1970, 1, 20, 18, 48, tzinfo=UTC)] * 2
+    engagements = {"query": ["tap", "tap"], "entity_id": ["p1", "p1"], "entity_type": ["pin", "pin"]}
+    overwrite(folder, "engagements", engagements | {"action": ["save", "save"], "timestamp": seconds_as_milliseconds})
+    (warning,) = validate(folder).warnings
+    assert "engagements.parquet, row 1: column 'timestamp' holds 1970-01-20 18:48, which is before 1990" in warning
+    assert "as if seconds had been taken for milliseconds; 2 rows of table 'engagements' in all" in warning
