@@ -268,10 +268,16 @@ def matches(arrow_type: pa.DataType, wanted: ColumnType) -> bool:
     return bool(arrow_type.equals(wanted))
 
 
+_MOST_NAMES = 40
+_LONGEST_NAME = 60
+
+
 def did_you_mean(name: str, there: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, list(there), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    names = list(there)
+    alike = [other for other in names if other.strip().casefold() == name.strip().casefold()]
+    near = alike[:1] or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean '{listed_names(near)}'?" if near else ""
 
 
 def refuse_doubled(where: str, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -286,6 +292,13 @@ def missing_column_message(where: str, missing: Sequence[str], there: Sequence[s
     names = ", ".join(f"'{name}'" for name in missing)
     plural = "s" if len(missing) > 1 else ""
     return (
-        f"{where} has no column{plural} {names}: it has {', '.join(there) or 'no columns'}"
+        f"{where} has no column{plural} {names}: it has {listed_names(there) or 'no columns'}"
         f"{did_you_mean(missing[0], there)}"
     )
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Names of a stranger's columns in one line of a message: the first ones, cut, without what steers a terminal."""
+    safe = ["".join(sign if sign.isprintable() else "?" for sign in name) for name in names[:_MOST_NAMES]]
+    shown = ", ".join(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in safe)
+    return shown + (f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else "")

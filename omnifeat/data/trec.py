@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -40,18 +41,20 @@ def is_trec_file(path: PathLike) -> bool:
 def read_qrels(path: PathLike) -> pa.Table:
     """Judgments: `query_id` and `entity_id` (text), `grade` (int64), in the order of the file.
 
+    BEIR's judgments, three fields below the header `query-id corpus-id score`, are read too.
+
     Raises
     ------
     DataError
-        The file is missing, damaged, empty or not UTF-8; a line has not four fields; a grade is no whole number; a pair
-        is judged twice.
+        The file is missing, damaged, empty or not UTF-8; a line has not its four (or three) fields; a grade is no whole
+        number; a pair is judged twice.
     """
     queries: list[str] = []
     entities: list[str] = []
     grades: list[int] = []
     seen = _Pairs(path)
-    for line, fields in _fields(path, 4, _QRELS_FORM):
-        query, _, entity, grade = fields
+    for line, fields in _qrels_fields(path):
+        query, *_, entity, grade = fields
         if not _WHOLE.fullmatch(grade):
             raise DataError(f"{path}, line {line}: the grade {grade!r} is not a whole number; correct it.")
         seen.add(query, entity, line)
@@ -101,6 +104,8 @@ def read_run(path: PathLike) -> pa.Table:
 def read_topics(path: PathLike) -> dict[str, str]:
     """Texts of queries by their ids, from lines `query-id <TAB> text`, white space in texts collapsed.
 
+    A `.jsonl` file is read as BEIR's: objects with `_id` and `text`.
+
     Raises
     ------
     DataError
@@ -109,14 +114,12 @@ def read_topics(path: PathLike) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     lines: dict[str, int] = {}
+    is_json = str(path).lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     for number, line in _lines(path):
-        query, tab, text = line.partition("\t")
-        query, text = query.strip(), " ".join(text.split())
-        if not tab or not query or not text:
-            raise DataError(
-                f"{path}, line {number} does not read 'query-id, tab, text of the query' but {_shown(line)}; "
-                "write one query a line."
-            )
+        query, text = _json_topic(line) if is_json else _topic(line)
+        if not query or not text:
+            form = "a JSON object with '_id' and 'text'" if is_json else "'query-id, tab, text of the query'"
+            raise DataError(f"{path}, line {number} does not read {form} but {_shown(line)}; write one query a line.")
         if query in texts:
             raise DataError(f"{path}, line {number}: the query {query!r} stands in line {lines[query]} too; keep one.")
         texts[query], lines[query] = text, number
@@ -199,6 +202,32 @@ class _Pairs:
                 f"{self._path}, line {line} repeats the query {query!r} and the entity {entity!r} of line {first}; "
                 "keep one line for each pair."
             )
+
+
+def _topic(line: str) -> tuple[str, str]:
+    query, _, text = line.partition("\t")
+    return query.strip(), " ".join(text.split())
+
+
+def _json_topic(line: str) -> tuple[str, str]:
+    """Id and text of one of BEIR's queries; empty where the line has none."""
+    try:
+        value = json.loads(line)
+        query, text = value["_id"], value["text"]
+        text.encode(), query.encode()  # half a surrogate pair is no text
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "", ""
+    return query.strip(), " ".join(text.split())
+
+
+def _qrels_fields(path: PathLike) -> Iterator[tuple[int, list[str]]]:
+    first = next(_lines(path))[1].split()
+    if first[:1] != ["query-id"]:
+        yield from _fields(path, 4, _QRELS_FORM)
+        return
+    rows = _fields(path, 3, "three fields below BEIR's header, 'query-id entity-id grade'")
+    next(rows)
+    yield from rows
 
 
 def _fields(path: PathLike, count: int, form: str) -> Iterator[tuple[int, list[str]]]:

@@ -21,6 +21,7 @@ from omnifeat.importers.number_texts import AmbiguousError, NumberForm
 __all__ = ["TIME_UNITS", "convert_column"]
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,19}(?:\.0*)?")
+_DIGITS = r"^\s*-?[0-9]{1,18}\s*$"
 _JSON_TEXTS = r'^\s*\[\s*(".*")?\s*\]\s*$'
 _REMEDY = "correct it or map another column"
 
@@ -68,6 +69,7 @@ def convert_column(
     wanted = column.type
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    values = _unwrapped(values)
     place = _Place(file, source, first_row, remedy)
     if wanted is VECTOR or wanted is VECTOR_LIST:
         return (_vectors if wanted is VECTOR else _vector_lists)(values, place, width)
@@ -79,8 +81,19 @@ def convert_column(
         return _lists(values, wanted, list_separator, place)
     if pa.types.is_integer(wanted):
         return _numbers(values, wanted, _whole, "a whole number", place)
+    quick = numbers.decimal == "." and (numbers.sure or numbers.plain_points)
     real = partial(_real, numbers=numbers, money=column.name == "price")
-    return _numbers(values, wanted, real, "a finite number", place, by_arrow=numbers.decimal == ".")
+    return _numbers(values, wanted, real, "a finite number", place, by_arrow=quick)
+
+
+def _unwrapped(values: pa.Array) -> pa.Array:
+    """The values in MongoDB's objects, such as `{"$oid": "65a1"}`; its times are left to the parser of times."""
+    while pa.types.is_struct(values.type) and values.type.num_fields == 1:
+        name = values.type.field(0).name
+        if not name.startswith("$") or name == "$date":
+            break
+        values = pc.struct_field(values, 0)
+    return values
 
 
 class _Place:
@@ -114,6 +127,8 @@ def _times(values: pa.Array, place: _Place, unit: str | None) -> pa.Array:
         fits = likely_unit(pa.array([float(value)])) if number else None
         return place.error(position, value, "a time", f"say --time-unit {fits}" if fits else "")
 
+    if pa.types.is_string(values.type) and pc.all(pc.match_substring_regex(values, _DIGITS)).as_py():
+        values = pc.utf8_trim_whitespace(values).cast(pa.int64())  # the quick way for a log of counts
     return parse_times(values, wrong, unit)
 
 

@@ -64,19 +64,23 @@ class NumberForm:
         The decimal sign, "." or ",".
     sure
         Whether it was said or shown by the column's texts; otherwise `1,299` is refused.
+    plain_points
+        Whether `1.299` is what a program writes for a little more than one, where it is not sure. In files with
+        semicolons between cells, which stand there because commas are decimal signs, it may be either as well.
     """
 
     decimal: str = "."
     sure: bool = False
+    plain_points: bool = True
 
     @classmethod
-    def guessed(cls, texts: pa.Array) -> Self:
+    def guessed(cls, texts: pa.Array, plain_points: bool = True) -> Self:
         """The form that most of some texts show."""
         votes: Counter[str] = Counter()
         for text in pc.unique(texts).drop_null().to_pylist():
             votes[_shown_decimal(split_unit(text)[0])] += 1
         points, commas = votes["."], votes[","]
-        return cls("," if commas > points else ".", points + commas > 0)
+        return cls("," if commas > points else ".", points + commas > 0, plain_points)
 
     def read(self, text: str, money: bool = False) -> float:
         """The number that a text stands for.
@@ -98,7 +102,7 @@ class NumberForm:
         sign, rest = (number[0], number[1:].lstrip()) if number[:1] in ("-", "+") else ("", number)
         # three digits after the only sign: cents are two, and most files write numbers of programs with a point
         lone = re.fullmatch(r"[1-9][0-9]{0,2}([.,])[0-9]{3}", rest)
-        if lone and not self.sure and (unit is not None or lone[1] == ","):
+        if lone and not self.sure and (unit is not None or lone[1] == "," or not self.plain_points):
             raise AmbiguousError(rest.replace(lone[1], ""), rest.replace(",", "."))
         if self.decimal == "." and _PLAIN.fullmatch(number):
             return float(number)

@@ -4,17 +4,19 @@ A reader of dataset folders types columns by their names. Here names are not yet
 `00123` in a column `sku` must not become a number on the way.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from omnifeat.data.dialects import TextDialect, default_dialect, guess_dialect
 from omnifeat.data.files import column_names, conformed_batches, open_parts, settled_schema
 from omnifeat.data.locations import FileFormat, Location, file_format, part_files
 from omnifeat.errors import DataError
 
-__all__ = ["Source", "TextOptions"]
+__all__ = ["Source", "TextOptions", "is_parquet_type"]
 
 _BATCH_ROWS = 65_536
 _WORDS = {"tab": "\t", "none": None, "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
@@ -74,6 +76,7 @@ class Source:
             dialect = text.over(guess_dialect(location, kind))
             if dialect != _default(location, kind):
                 self._said = dialect.in_words()
+        self.has_semicolons = dialect is not None and dialect.delimiter == ";"
         self._parts = open_parts(path, dialect=dialect, by_name=False)
 
     def told(self) -> Iterator[str]:
@@ -115,6 +118,15 @@ class Source:
             for batch in conformed_batches(part, schema, _BATCH_ROWS):
                 if batch.num_rows:
                     yield batch
+
+
+def is_parquet_type(kind: pa.DataType) -> bool:
+    """Whether Parquet can hold a column of this type: it has no unions and no objects without a field."""
+    try:
+        pq.ParquetWriter(io.BytesIO(), pa.schema([("column", kind)])).close()
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
+    return True
 
 
 def _default(location: Location, kind: FileFormat) -> TextDialect | None:

@@ -17,7 +17,7 @@ from omnifeat.data.trec import is_trec_file
 from omnifeat.errors import DataError, SettingError
 from omnifeat.importers.judged import with_notes
 from omnifeat.importers.number_texts import NumberForm
-from omnifeat.importers.reading import Source, TextOptions
+from omnifeat.importers.reading import Source, TextOptions, is_parquet_type
 from omnifeat.importers.sources import ImportResult
 from omnifeat.importers.table_plan import Choices, Plan, make_plan
 from omnifeat.importers.table_rows import Formats, Tally, convert, converted_batches
@@ -134,7 +134,7 @@ def _check_split(split: HashSplit | TimeSplit, plans: Sequence[Plan]) -> None:
 def _settled(plan: Plan, source: Source, formats: Formats, decimal: str | None, notes: list[str]) -> Plan:
     """The plan with what only the values tell: how numbers are written, which columns hold what their name says."""
     plan = _with_numbers(plan, source, decimal, notes)
-    plan = _with_foreign(plan, source, formats, notes)
+    plan = _with_foreign(_without_unwritable(plan, source, notes), source, formats, notes)
     return _with_widths(plan, source, formats, notes)
 
 
@@ -153,7 +153,9 @@ def _with_numbers(plan: Plan, source: Source, decimal: str | None, notes: list[s
     first = next(source.batches(list(dict.fromkeys(columns.values()))), None) if columns else None
     if first is None:
         return plan
-    numbers = {name: NumberForm.guessed(first.column(column)) for name, column in columns.items()}
+    numbers = {
+        name: NumberForm.guessed(first.column(column), not source.has_semicolons) for name, column in columns.items()
+    }
     notes += [
         f"Table {plan.table}: numbers in '{columns[name]}' are read with a decimal comma; --decimal . takes the comma "
         "for what stands between thousands."
@@ -161,6 +163,17 @@ def _with_numbers(plan: Plan, source: Source, decimal: str | None, notes: list[s
         if form.decimal == ","
     ]
     return replace(plan, numbers=numbers)
+
+
+def _without_unwritable(plan: Plan, source: Source, notes: list[str]) -> Plan:
+    """Leave out columns of types that Parquet has not, such as objects without a field (`"details": {}`)."""
+    left_out: list[str] = []
+    for name, column in plan.columns.items():
+        kind = source.type(column)
+        if plan.schema.column(name) is None and not is_parquet_type(kind):
+            left_out.append(name)
+            notes.append(f"Table {plan.table}: the column '{name}' was left out, as Parquet cannot hold its {kind}.")
+    return plan.without(left_out)
 
 
 def _with_foreign(plan: Plan, source: Source, formats: Formats, notes: list[str]) -> Plan:

@@ -18,7 +18,7 @@ from omnifeat.errors import DataError
 from omnifeat.importers.blurhash import decode_blurhashes
 from omnifeat.importers.delimited import DelimitedTable
 from omnifeat.importers.judged import with_notes
-from omnifeat.importers.plain_text import collapsed
+from omnifeat.importers.plain_text import HUMAN_TEXT, collapsed, plain_texts
 from omnifeat.importers.sources import ImportResult, source_folder
 from omnifeat.importers.splitting import hash_split
 from omnifeat.importers.staging import MEMORY_LIMIT, Staging
@@ -184,12 +184,15 @@ def _stage_photos(staging: Staging, table: DelimitedTable, notes: list[str]) -> 
 def _pins(staging: Staging, table: DelimitedTable, with_keywords: bool, notes: list[str]) -> Iterator[pa.RecordBatch]:
     """Photos in the order of the file, beside their keywords, which come in the same order."""
     with_hash = table.has("blur_hash")
-    no_hash = wrong_hash = 0
+    no_hash = wrong_hash = with_html = 0
     tags = Keywords(staging) if with_keywords else None
     for batch in staging.kept("photos", _numbered(table.batches())):
         row = batch.column("row").to_pylist()
         columns = {"id": batch.column("photo_id")}
         columns |= {name: batch.column(source) for name, source in _TEXTS.items() if name != "submitted_at"}
+        for name in HUMAN_TEXT.intersection(columns):
+            columns[name], count = plain_texts(columns[name])
+            with_html += count
         columns["submitted_at"] = _submitted(table, batch, row)
         if with_hash:
             hashes = batch.column("blur_hash").to_pylist()
@@ -202,6 +205,8 @@ def _pins(staging: Staging, table: DelimitedTable, with_keywords: bool, notes: l
         if tags is not None:
             columns |= tags.of(row)
         yield pa.RecordBatch.from_pydict(columns)
+    if with_html:
+        notes.append(f"HTML was taken out of {with_html:,} descriptions.")
     if with_hash:
         notes.append(
             f"image_embedding is the BlurHash decoded to {BLUR_WIDTH} x {BLUR_HEIGHT} pixels of red, green and blue "
@@ -245,6 +250,10 @@ def _stage_collections(staging: Staging, table: DelimitedTable, notes: list[str]
     return staging.value("SELECT count(*) FROM collections_out") < count
 
 
+def _title(texts: pa.Array) -> pa.Array:
+    return collapsed(plain_texts(texts)[0])
+
+
 def _boards(staging: Staging, notes: list[str]) -> Iterator[pa.RecordBatch]:
     kept = "FROM collections t ANTI JOIN collections_out o ON t.row = o.row"
     renamed = staging.value(
@@ -257,7 +266,7 @@ def _boards(staging: Staging, notes: list[str]) -> Iterator[pa.RecordBatch]:
     )
     for batch in staging.batches(sql):
         yield pa.RecordBatch.from_pydict(
-            {"board_id": batch.column(0).cast(pa.string()), "title": collapsed(batch.column(2).cast(pa.string()))}
+            {"board_id": batch.column(0).cast(pa.string()), "title": _title(batch.column(2).cast(pa.string()))}
         )
 
 

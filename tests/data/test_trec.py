@@ -97,3 +97,21 @@ def test_what_trec_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Path)
     with pytest.raises(DataError, match=r"Row 1 of the judgments has the grade 0\.5"):
         write_qrels(tmp_path / "j", judged)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_beirs_judgments_and_queries_are_read(tmp_path: Path) -> None:
+    (tmp_path / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\td1\t2\n2\td1\t0\n")
+    assert read_qrels(tmp_path / "test.tsv").to_pydict() == {
+        "query_id": ["1", "2"],
+        "entity_id": ["d1", "d1"],
+        "grade": [2, 0],
+    }
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "red  mug", "metadata": {}}\n')
+    assert read_topics(tmp_path / "queries.jsonl") == {"1": "red mug"}
+    for wrong in ('{"_id": 1, "text": "a"}', '{"text": "a"}', "[]", "{", '{"_id": "1", "text": "\\ud83d"}'):
+        (tmp_path / "queries.jsonl").write_text(wrong)
+        with pytest.raises(DataError, match="line 1 does not read a JSON object with '_id' and 'text'"):
+            read_topics(tmp_path / "queries.jsonl")
+    (tmp_path / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\td1\n")
+    with pytest.raises(DataError, match="line 2 has 2 fields, but a line has three fields below BEIR's header"):
+        read_qrels(tmp_path / "test.tsv")

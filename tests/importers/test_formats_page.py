@@ -23,6 +23,8 @@ FILES = {
     "log.ndjson": '{"query_id": "s", "user_query": "mug", "timestamp": 1709294400000, "query_response_hit_ids": [1]}\n',
     "qrels.txt": "q1 0 d1 2\n",
     "topics.tsv": "q1\tred mug\n",
+    "test.tsv": "query-id\tcorpus-id\tscore\n1\td1\t2\n",
+    "queries.jsonl": '{"_id": "1", "text": "red mug"}\n',
     "katalog.csv": "Artikelnummer;Bezeichnung;Preis\n00017;Schraube;1,25\n",
     "log.csv": "q,entity_id,action,timestamp\nmug,1,buy,2024-03-01\n,2,click,2024-03-01\n",
     "taxonomy-with-ids.txt": "1 - Animals\n2 - Animals > Birds\n",
@@ -50,7 +52,7 @@ def test_every_command_of_the_page_runs(command: str, tmp_path: Path, monkeypatc
 
 
 def test_the_page_has_all_its_commands() -> None:
-    assert len(_commands()) == 15
+    assert len(_commands()) == 16
 
 
 def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

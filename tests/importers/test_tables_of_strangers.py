@@ -62,6 +62,30 @@ def test_a_number_of_two_readings_names_the_option(tmp_path: Path) -> None:
     assert _rows("products", path, text=TextOptions(decimal=","))[0][0]["price"] == 1.299
 
 
+def test_a_point_before_three_digits_is_no_decimal_point_for_sure_in_a_file_with_semicolons(tmp_path: Path) -> None:
+    path = _file(tmp_path / "p.csv", "id;price\n1;1.299\n2;2.450\n")
+    with pytest.raises(DataError, match=r"'1\.299' is not a finite number \(it may be 1299 or 1\.299"):
+        _rows("products", path)
+    assert _rows("products", path, text=TextOptions(decimal=","))[0][1]["price"] == 2450
+    plain = _file(tmp_path / "q.csv", "id,price\n1,1.299\n2,2.450\n")  # as a program writes it
+    assert _rows("products", plain)[0][1]["price"] == 2.45
+
+
+def test_mongodbs_objects_are_unwrapped(tmp_path: Path) -> None:
+    record = {"_id": {"$oid": "65a1"}, "price": {"$numberDecimal": "3.5"}, "seen": {"$date": "2024-03-01T12:00:00Z"}}
+    path = _file(tmp_path / "p.jsonl", [record, {"_id": "b"}])
+    choices = Choices({"products.id": "_id", "products.f_seen": "price"}, drop=["products.seen"])
+    assert _rows("products", path, choices)[0] == [
+        {"id": "65a1", "price": 3.5, "f_seen": 3.5},
+        {"id": "b", "price": None, "f_seen": None},
+    ]
+
+
+def test_a_name_in_another_case_is_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no column 'id': it has ID, Title; did you mean 'ID'"):
+        _rows("products", _file(tmp_path / "p.csv", "ID,Title\n1,a\n"))
+
+
 def test_currencies_and_decimal_commas_are_told(tmp_path: Path) -> None:
     path = _file(tmp_path / "p.csv", "id;price\n1;1.299,00 €\n2;5,50 EUR\n")
     rows, notes = _rows("products", path)
@@ -144,6 +168,22 @@ def test_a_column_that_nobody_asked_for_never_stops_an_import(tmp_path: Path) ->
     left = [note for note in notes if "was left out, as" in note]
     assert [note.split("'")[1] for note in left] == ["price", "pinsage", "position"]
     assert "row 1: 'cheap' is not a finite number" in left[0]
+
+
+def test_objects_without_a_field_are_left_out_and_told(tmp_path: Path) -> None:
+    path = _file(tmp_path / "p.jsonl", [{"id": "1", "details": {}, "sizes": [{}]}, {"id": "2", "details": {}}])
+    rows, notes = _rows("products", path)
+    assert rows == [{"id": "1"}, {"id": "2"}]
+    assert notes[0] == "Table products: the column 'details' was left out, as Parquet cannot hold its struct<>."
+
+
+def test_a_header_of_many_or_odd_names_is_one_line_of_a_message(tmp_path: Path) -> None:
+    names = ['"a\nb"', "\x1b[31mred", "x" * 500, *(f"c{number}" for number in range(5_000))]
+    path = _file(tmp_path / "p.csv", ",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    with pytest.raises(DataError, match=r"has no column 'id': it has a\?b, \?\[31mred, xxx.* and 4,963 more") as caught:
+        _rows("products", path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1_000
 
 
 def test_any_known_column_can_be_left_out(tmp_path: Path) -> None:

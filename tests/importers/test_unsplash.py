@@ -208,6 +208,17 @@ def test_photos_alone_of_an_older_release(source: Path, imported: Imported) -> N
     assert any("no column blur_hash" in note for note in result["notes"])
 
 
+def test_html_in_descriptions_is_taken_out_and_counted(source: Path, imported: Imported) -> None:
+    for path in source.glob("*.tsv*"):
+        path.unlink()
+    row = photo("aaaaaaaaaaa", photo_description="<b>Lake</b> &amp; sky", ai_description="I <3 lakes")
+    (source / "photos.tsv").write_text(lines(PHOTO_COLUMNS, row), encoding="utf-8")
+    result, dataset = imported("unsplash", source)
+    pin = dataset.read("pins").to_pylist()[0]
+    assert (pin["description"], pin["caption"]) == ("Lake & sky", "I <3 lakes")
+    assert "HTML was taken out of 1 descriptions." in result["notes"]
+
+
 def test_same_bytes_again(source: Path, imported: Imported, tmp_path: Path) -> None:
     imported("unsplash", source)
     imported("unsplash", source, "--memory-limit", "64MB", out="again")
