@@ -135,9 +135,9 @@ def like_input(table: pa.Table, original: Any) -> Any:
     if library == "polars":
         import polars
 
-        frame: Any = polars.from_arrow(table)
+        result: Any = polars.from_arrow(table)
         if len(original) != table.num_rows:
-            return frame
+            return result
         # columns that came in go out as they came, categories and all
-        return frame.with_columns(original[name] for name in frame.columns if name in original.columns)
+        return result.with_columns(original[name] for name in result.columns if name in original.columns)
     return table
