@@ -113,7 +113,7 @@ def read_folder(folder: Path, kind: str, of_kind: type[Baseline]) -> tuple[Basel
     written = checked(_Written, values, where=file, remedy=_REMEDY)
     classifier = of_kind(**saved_settings(of_kind, written.settings, where=file, remedy=_REMEDY))
     _check_settings(classifier, folder)
-    cuts = [written.depth] if classifier.target == "paths" else list(range(1, written.depth + 1))
+    cuts = [written.depth] if classifier.target == "paths" else range(1, written.depth + 1)
     if not 0 < written.depth <= _DEEPEST or len(written.labels) != len(cuts):
         raise DataError(
             f"File {file} has {len(written.labels)} lists of classes for {written.depth} levels; {_REMEDY}."

@@ -33,11 +33,12 @@ def _nothing(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of artefact: all three functions take its folder."""
+    """A kind of artefact: all three functions take its folder. `summed`: check sums tell any change of its numbers."""
 
     make: Callable[[Path], None]
     use: Callable[[Path], bytes]
     seal: Callable[[Path], None] = _nothing
+    summed: bool = True
 
 
 def _sha256(path: Path) -> str:
@@ -376,9 +377,9 @@ KINDS: dict[str, Kind] = {
     "classifier-logistic": _baseline("embedding-logistic"),
     "index-graph": _index(exact=False),
     "index-exact": _index(exact=True),
-    "embedding-table": Kind(_make_embeddings, _use_embeddings),
-    "dataset": Kind(_make_dataset, _use_dataset),
-    "feature-table": Kind(_make_features, _use_features),
-    "enrich-state": Kind(_make_state, _use_state),
-    "study": Kind(_make_study, _use_study),
+    "embedding-table": Kind(_make_embeddings, _use_embeddings, summed=False),
+    "dataset": Kind(_make_dataset, _use_dataset, summed=False),
+    "feature-table": Kind(_make_features, _use_features, summed=False),
+    "enrich-state": Kind(_make_state, _use_state, summed=False),
+    "study": Kind(_make_study, _use_study, summed=False),
 }

@@ -22,8 +22,8 @@ def campaign() -> ModuleType:
 
 
 def test_crafted_artefacts_end_in_the_same_output_or_in_one_sentence(campaign: ModuleType, tmp_path: Path) -> None:
-    kinds = ["ranker", "classifier-fasttext", "index-graph", "enrich-state", "feature-table"]
-    found = list(campaign.run_campaign(kinds, each=12, seed=1, work=tmp_path))
-    assert len(found) == 12 * len(kinds)
+    kinds = ["ranker", "classifier-fasttext", "index-graph", "enrich-state"]
+    found = list(campaign.run_campaign(kinds, each=8, seed=1, work=tmp_path))
+    assert len(found) == 8 * len(kinds)
     assert [outcome for outcome in found if outcome.how in campaign.BAD] == []
     assert {outcome.how for outcome in found} >= {"sentence", "same output"}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from omnifeat.data.array_files import read_arrays
 from omnifeat.data.files import replace_when_whole
+from omnifeat.data.writing import output_error
 from omnifeat.errors import DataError
 
 __all__ = ["Ranks", "kept_ranks"]
@@ -41,7 +42,10 @@ def kept_ranks(folder: Path, name: str, key: str, measure: Callable[[], Mapping[
         if str(known.get("key")) == key:
             return {group: _ranks(known[group], group, path) for group in known if group != "key"}
     found = {group: ranks.astype(np.int32) for group, ranks in measure().items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
     with replace_when_whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, key=np.array(key), **found)  # type: ignore[arg-type]
     return found
