@@ -126,6 +126,8 @@ class Plan:
             ways.append(f"leave the column out with --drop {target}")
         if known.nullable:
             ways.append(f"leave such values empty with --empty-if-unreadable {target}")
+        else:
+            ways.append(f"leave such rows out with --empty-if-unreadable {target} --skip-rows-without {target}")
         return f"{', '.join(ways[:-1])} or {ways[-1]}"
 
 

@@ -130,6 +130,8 @@ def _object(content: bytes, place: str) -> dict[str, Any]:
         value = json.loads(content.decode("utf-8"))
         if b"\\ud" in content or b"\\uD" in content:
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place} holds half a surrogate pair, as of an emoji cut in two; correct the text.") from error
     except UnicodeError as error:
         raise DataError(f"{place} is not UTF-8 text; save the file as UTF-8.") from error
     except json.JSONDecodeError as error:

@@ -139,6 +139,19 @@ def test_blank_queries_are_all_refused_alike_and_left_out_when_asked(tmp_path: P
         _rows("engagements", bad, Choices(constants=CLICK, skip_rows_without=["engagements.query"]))
 
 
+def test_rows_whose_time_cannot_be_read_are_left_out_by_the_options_that_the_message_names(tmp_path: Path) -> None:
+    path = _file(tmp_path / "log.csv", "query,entity_id,timestamp\nmug,1,0000-00-00 00:00:00\ncup,2,2024-03-01\n")
+    said = "row 1: '0000-00-00 00:00:00' is not a time; .*--empty-if-unreadable {0} --skip-rows-without {0}"
+    with pytest.raises(DataError, match=said.format(r"engagements\.timestamp")):
+        _rows("engagements", path, constants=CLICK)
+    target = ["engagements.timestamp"]
+    rows, notes = _rows(
+        "engagements", path, Choices(constants=CLICK, empty_if_unreadable=target, skip_rows_without=target)
+    )
+    assert [row["query"] for row in rows] == ["cup"]
+    assert notes[0] == "Table engagements: 1 rows without 'timestamp' were left out."
+
+
 def test_an_import_that_leaves_out_every_row_is_refused(tmp_path: Path) -> None:
     path = _file(tmp_path / "p.csv", "id,title\n,a\n,b\n")
     with pytest.raises(DataError, match="holds no rows after 2 were left out"):

@@ -183,7 +183,7 @@ def test_same_bytes_again(source: Path, imported: Imported) -> None:
         (b"[1]", "line 1 must be a JSON object but is a list"),
         (b'{"a": 1}', "line 1 is neither a query (user_query) nor an event (action_name)"),
         (b'{"user_query": "\xff"}', "line 1 is not UTF-8"),
-        (b'{"user_query": "a\\ud83d", "query_id": "1"}', "line 1 is not UTF-8"),
+        (b'{"user_query": "a\\ud83d", "query_id": "1"}', "line 1 holds half a surrogate pair"),
         (b'{"user_query": ["a"], "query_id": "1"}', "'user_query' must be text but is ['a']"),
         (b'{"user_query": "a", "query_id": "1", "timestamp": "soon"}', "'timestamp' must be a time"),
         (b'{"user_query": "a", "query_id": "1", "timestamp": true}',
