@@ -116,10 +116,11 @@ def _check_choices(plan: Plan, known: Column, values: pa.Array, first_row: int) 
     if pc.any(strange).as_py():
         position, target = pc.index(strange, True).as_py(), f"{plan.table}.{known.name}"
         found = values[position].as_py()
+        # a text with line ends cannot be given as an option
+        which = f"say which of them it is with --value {target}:{found}=VALUE, " if found.isprintable() else ""
         raise DataError(
-            f"{plan.path}, column '{plan.columns[known.name]}', row {first_row + position}: '{found}' is not one of "
-            f"{', '.join(known.choices)}; correct it, say which of them it is with --value {target}:{found}=VALUE, or "
-            f"set one value for all rows with --set {target}=VALUE."
+            f"{plan.path}, column '{plan.columns[known.name]}', row {first_row + position}: {found!r} is not one of "
+            f"{', '.join(known.choices)}; correct it, {which}or set one value for all rows with --set {target}=VALUE."
         )
 
 
