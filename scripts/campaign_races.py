@@ -92,23 +92,23 @@ class Races(Campaign):
         for number, (status, said) in ended.items():
             fair = status == 0 or (status == 2 and any(words in said for words in REFUSALS))
             if not fair or "Traceback" in said:
-                self.faults.append(f"{name}: {lines[number]} ended with {status}: {said.strip()[-300:]}")
+                self.fault(f"{name}: {lines[number]} ended with {status}: {said.strip()[-300:]}")
         if not any(status == 0 for status, _ in ended.values()) and race.killed is None:
-            self.faults.append(f"{name}: no run came to its end")
+            self.fault(f"{name}: no run came to its end")
         if not race.overwrite and sum(status == 0 for status, _ in ended.values()) > 1 and len(set(lines)) > 1:
-            self.faults.append(f"{name}: two runs took one place without --overwrite")
+            self.fault(f"{name}: two runs took one place without --overwrite")
         if not (place / race.out[0]).exists():
             if race.killed is None:
-                self.faults.append(f"{name}: there is no output")
+                self.fault(f"{name}: there is no output")
             return
         owners = [line for line in race.lines if self._is_of(files_of(place, race.out), self.alone(line, race.out))]
         if not owners:
-            self.faults.append(f"{name}: the output is of none of the runs, or not whole")
+            self.fault(f"{name}: the output is of none of the runs, or not whole")
         if race.killed is None:
             litter = [path.name for path in place.iterdir() if path.name.startswith(".")]
             litter += [path.name for path in self._temporary().iterdir() if path.name.startswith("omnifeat")]
             if litter:
-                self.faults.append(f"{name}: left behind: {litter}")
+                self.fault(f"{name}: left behind: {litter}")
         else:
             shutil.rmtree(self._temporary())
 
@@ -138,8 +138,6 @@ def main() -> int:
         races.race(name, draw)
         seen[name] += 1
         print(f"{number + 1} {name}: faults so far {len(races.faults)}", flush=True)
-    for fault in races.faults:
-        print("FAULT", fault)
     print(json.dumps({**races.counts, "kinds": len(seen), "faults": len(races.faults)}))
     return 1 if races.faults else 0
 
