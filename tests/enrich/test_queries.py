@@ -221,6 +221,17 @@ def test_columns_are_told_apart_by_case(tmp_path: Path) -> None:
     assert run([tmp_path / "log.parquet"], tmp_path / "work") == TOP
 
 
+def test_ids_that_are_numbers_are_their_text(tmp_path: Path) -> None:
+    numbered = [Row(row.query, str(ord(row.entity_id[0])), row.entity_type, row.action, row.timestamp) for row in LOG]
+    table = pq.read_table(write_log(tmp_path / "log.parquet", numbered))
+    for kind in (pa.int64(), pa.float64()):
+        numbers = table.column("entity_id").cast(pa.int64()).cast(kind)
+        pq.write_table(
+            table.set_column(table.schema.get_field_index("entity_id"), "entity_id", numbers), tmp_path / "n.parquet"
+        )
+        assert run([tmp_path / "n.parquet"], tmp_path / "work") == reference(numbered)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.parquet", LOG)
     cut = tmp_path / "cut.parquet"
@@ -231,9 +242,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"less\.parquet has no column 'action'"):
         run([tmp_path / "less.parquet"], tmp_path / "work")
     table = pq.read_table(log)
-    pq.write_table(table.set_column(1, "entity_id", pa.array(range(table.num_rows))), tmp_path / "number.parquet")
-    with pytest.raises(DataError, match=r"number\.parquet, column 'entity_id' is int64, but must be text"):
-        run([tmp_path / "number.parquet"], tmp_path / "work")
+    truths = pa.array([True] * table.num_rows)
+    pq.write_table(table.set_column(1, "entity_id", truths), tmp_path / "truth.parquet")
+    with pytest.raises(DataError, match=r"truth\.parquet, column 'entity_id' is bool, but must be text"):
+        run([tmp_path / "truth.parquet"], tmp_path / "work")
     pq.write_table(table.slice(0, 0), tmp_path / "empty.parquet")
     with pytest.raises(DataError, match="has no rows"):
         run([tmp_path / "empty.parquet"], tmp_path / "work")

@@ -30,7 +30,7 @@ class AnglesEncoder:
         return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
 
 
-@given(st.lists(st.floats(-3, 3), min_size=1, max_size=4), st.integers(0, 9), st.integers(0, 9))
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=4), st.integers(1, 9), st.integers(1, 9))
 def test_the_cosine_of_a_stack_is_the_mean_of_its_encoders_cosines(turns: list[float], one: int, two: int) -> None:
     encoders = [AnglesEncoder(turn) for turn in turns]
     stack = StackedEncoder(encoders)
