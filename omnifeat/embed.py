@@ -86,11 +86,12 @@ class _Run:
         Raises
         ------
         OutputError
-            Another run is working for this target.
+            Another run is working for this target, or has just made it.
         """
         with working_in(self._folder, self._target, keep=False):
-            self._begin()
             try:
+                refuse_taken(self._target, self._target, self._overwrite)
+                self._begin()
                 yield
             except DataError:
                 self._clear()

@@ -71,8 +71,8 @@ COMMANDS = {
     "classify train": Command("classify train world --encoder enc -o out --threads 1"),
     "classify predict": Command("classify predict world/queries.parquet --classifier classifier --encoder enc "
                                 "-o out.parquet", ("out.parquet",)),
-    "classify compare": Command("classify compare world --encoder enc -o out --classifiers interest-classifier,tfidf-logistic --reference tfidf-logistic --curve-levels '' --keep kept "
-                                "--threads 1"),
+    "classify compare": Command("classify compare world --encoder enc -o out --keep kept --threads 1 --curve-levels '' "
+                                "--classifiers interest-classifier,tfidf-logistic --reference tfidf-logistic"),
 }  # fmt: skip
 
 
@@ -142,15 +142,19 @@ class Campaign:
         self.faults.append(text)
         print("FAULT", text, flush=True)
 
-    def set_up(self) -> None:
-        """The inputs of all commands."""
+    def set_up(self, lines: list[str]) -> None:
+        """The inputs of these commands."""
         self.inputs.mkdir(parents=True, exist_ok=True)
-        for line in SETUP.strip().splitlines():
-            if not (self.inputs / line.split(" -o ")[1].split()[0]).exists():
+        steps = {line.split(" -o ")[1].split()[0]: line for line in SETUP.strip().splitlines()}
+        words = {word.split("/")[0] for line in lines for word in line.split()}
+        for out in reversed(steps):  # what a step reads is made by one before it
+            words |= {*steps[out].split()} if out in words else set()
+        for out, line in steps.items():
+            if out in words and not (self.inputs / out).exists():
                 status, said, _ = self.run(line, self.inputs)
                 if status:
                     raise SystemExit(f"{line}: {status}\n{said}")
-        if not (self.inputs / "scores.csv").exists():
+        if "scores.csv" in words and not (self.inputs / "scores.csv").exists():
             judged = pq.read_table(self.inputs / "world" / "judgments.parquet").to_pandas()
             judged["score"] = np.arange(len(judged)) % 97
             judged[["query", "entity_id", "entity_type", "score"]].drop_duplicates(
@@ -237,8 +241,8 @@ def main() -> int:
     arguments.work.mkdir(parents=True, exist_ok=True)
     forked_runs.prepare()
     campaign = Campaign(arguments.work)
-    campaign.set_up()
     names = arguments.only or list(COMMANDS)
+    campaign.set_up([f"world {COMMANDS[name].line}" for name in names])
     campaign.kill_all(names, arguments.kills, arguments.seed)
     print(json.dumps({"commands": len(names), **campaign.counts, "faults": len(campaign.faults)}))
     return 1 if campaign.faults else 0

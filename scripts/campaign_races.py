@@ -128,10 +128,11 @@ def main() -> int:
     arguments.work.mkdir(parents=True, exist_ok=True)
     forked_runs.prepare()
     races = Races(arguments.work)
-    races.set_up()
-    if not (races.inputs / "enc2").exists():
-        races.run("train world --preset tiny --epochs 1 --seed 7 --threads 1 -o enc2", races.inputs)
     draw, names = random.Random(arguments.seed), arguments.only or list(RACES)
+    lines = [line for name in names for line in RACES[name].lines]
+    races.set_up([f"world {line}" for line in lines])
+    if any("enc2" in line for line in lines) and not (races.inputs / "enc2").exists():
+        races.run("train world --preset tiny --epochs 1 --seed 7 --threads 1 -o enc2", races.inputs)
     seen: Counter[str] = Counter()
     for number in range(arguments.races):
         name = names[number % len(names)]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from omnifeat.data.artefacts import LibraryCall
+from omnifeat.data.identity import content_of_path
 from omnifeat.errors import SettingError
 from omnifeat.transformers_files import TransformersFolder
 
@@ -33,15 +34,11 @@ def device_of(name: str) -> torch.device:
 
 
 def model_identity(name: str) -> str:
-    """What tells one model from another: the hub name, or a folder's name with the sizes and times of its files.
+    """What tells one model from another: the hub name, or a folder's name with the content of its files.
 
     A model that was trained anew into the same folder is another one, and results of the old are not taken for it.
     """
-    folder = Path(name)
-    if not folder.is_dir():
-        return name
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return f"{name} " + ",".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
+    return f"{name} {content_of_path(name)}" if Path(name).is_dir() else name
 
 
 def _open(what: str, name: str) -> TransformersFolder:

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import read_table
 from omnifeat.data.locations import PathLike, is_url, join, local_path, locate, one_line
+from omnifeat.data.locks import working_in
 from omnifeat.data.provenance import Provenance
 from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.data.writing import TableWriter, output_error
@@ -190,26 +191,27 @@ def fill_from_pictures(
     )
     info = dataset.info.model_copy(update={"created_by": made.made_by})
     broken_name = f"{column.command}.broken.csv"
-    with enriched_dataset(dataset, out, info, replaced={*chosen, broken_name}, overwrite=overwrite) as writer:
-        encoder = _Encoder(column, base, work, result, advance)
-        for table in chosen:
-            for part in _parts(dataset, table, column.name, redo):
-                encoder.ensure(table, part)
-        total = sum(result.encoded.values()) + sum(result.resumed.values())
-        if result.broken and not total and not any(_any_value(dataset, table, column.name) for table in chosen):
-            shutil.rmtree(work, ignore_errors=True)  # once the pictures are there, they are to be tried again
-            raise DataError(
-                f"{dataset.path}: not one of {len(result.broken):,} pictures could be read, such as "
-                f"{result.broken[0][3]}: give the folder of the pictures with --images"
-            )
-        for table in chosen:
-            results = _Results(encoder, table, _parts(dataset, table, column.name, redo), column, redo, result)
-            writer.write(table, filled_batches(dataset, table, [column.name], results, made))
-            result.empty[table] -= sum(row[0] == table for row in result.broken)
-        if result.broken:
-            _write_broken(writer.folder / broken_name, result.broken)
-            result.broken_file = target / broken_name
-    shutil.rmtree(work, ignore_errors=True)
+    with working_in(work, target, keep=False):
+        with enriched_dataset(dataset, out, info, replaced={*chosen, broken_name}, overwrite=overwrite) as writer:
+            encoder = _Encoder(column, base, work, result, advance)
+            for table in chosen:
+                for part in _parts(dataset, table, column.name, redo):
+                    encoder.ensure(table, part)
+            total = sum(result.encoded.values()) + sum(result.resumed.values())
+            if result.broken and not total and not any(_any_value(dataset, table, column.name) for table in chosen):
+                shutil.rmtree(work, ignore_errors=True)  # once the pictures are there, they are to be tried again
+                raise DataError(
+                    f"{dataset.path}: not one of {len(result.broken):,} pictures could be read, such as "
+                    f"{result.broken[0][3]}: give the folder of the pictures with --images"
+                )
+            for table in chosen:
+                results = _Results(encoder, table, _parts(dataset, table, column.name, redo), column, redo, result)
+                writer.write(table, filled_batches(dataset, table, [column.name], results, made))
+                result.empty[table] -= sum(row[0] == table for row in result.broken)
+            if result.broken:
+                _write_broken(writer.folder / broken_name, result.broken)
+                result.broken_file = target / broken_name
+        shutil.rmtree(work, ignore_errors=True)
     return result
 
 
