@@ -118,10 +118,13 @@ def _plain_parquet(part: Reader, columns: Sequence[str]) -> pa.Schema | None:
     # DuckDB takes `Query` for `query`: where a file has both, it would read the first
     if any(name not in raw.names or folded.count(name.casefold()) > 1 for name in columns):
         return None
-    known = (pa.types.is_string, pa.types.is_timestamp, pa.types.is_date32)
-    kinds = [plain_type(raw.field(name).type) for name in columns if not pa.types.is_null(raw.field(name).type)]
-    plain = len(kinds) == len(columns) and all(any(is_kind(kind) for is_kind in known) for kind in kinds)
-    return raw if plain else None
+    times = (pa.types.is_timestamp, pa.types.is_date32)
+    for name in columns:
+        kind = plain_type(raw.field(name).type)
+        known = times if name == "timestamp" else (pa.types.is_string, *times)  # times as text are for our own parser
+        if not any(is_kind(kind) for is_kind in known):
+            return None
+    return raw
 
 
 def raise_refused_row(parts: Sequence[Reader], extra: Sequence[str] = ()) -> None:

@@ -520,7 +520,7 @@ def test_a_log_without_countries_or_rows_or_actions(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"engagements.parquet has no rows: give a table with at least one"):
         make_pairs(Dataset.open(data), tmp_path / "none")
     pq.write_table(table.set_column(4, "timestamp", pa.array(["soon", "later"])), data / "engagements.parquet")
-    with pytest.raises(DataError, match=r"column 'timestamp'.* is (string|text)"):
+    with pytest.raises(DataError, match=r"column 'timestamp', row 1: 'soon' is not a time"):
         make_pairs(Dataset.open(data), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

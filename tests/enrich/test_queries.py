@@ -291,3 +291,12 @@ def test_a_window_before_all_times(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.parquet", LOG)
     with pytest.raises(SettingError, match="begins before"):
         run([log], tmp_path / "work", settings=QuerySettings(window_days=10_000_000))
+
+
+def test_times_as_text_are_read_in_a_typed_file(tmp_path: Path) -> None:
+    table = pq.read_table(write_log(tmp_path / "log.parquet", LOG))
+    texts = pa.array([row.timestamp.strftime("%Y-%m-%d %H:%M:%S UTC") for row in LOG])
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("timestamp"), "timestamp", texts), tmp_path / "t.parquet"
+    )
+    assert run([tmp_path / "t.parquet"], tmp_path / "work") == TOP

@@ -183,8 +183,16 @@ def test_a_column_that_nobody_asked_for_never_stops_an_import(tmp_path: Path) ->
     assert "row 1: 'cheap' is not a finite number" in left[0]
 
 
-def test_objects_without_a_field_are_left_out_and_told(tmp_path: Path) -> None:
+def test_objects_without_a_field_are_kept_as_text_or_left_out_and_told(tmp_path: Path) -> None:
     path = _file(tmp_path / "p.jsonl", [{"id": "1", "details": {}, "sizes": [{}]}, {"id": "2", "details": {}}])
+    assert _rows("products", path)[0] == [
+        {"id": "1", "details": "{}", "sizes": "[{}]"},
+        {"id": "2", "details": "{}", "sizes": None},
+    ]
+    table = pa.table({"id": ["1", "2"], "details": pa.array([{}, {}], pa.struct([]))})
+    path = tmp_path / "p.arrow"
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
     rows, notes = _rows("products", path)
     assert rows == [{"id": "1"}, {"id": "2"}]
     assert notes[0] == "Table products: the column 'details' was left out, as Parquet cannot hold its struct<>."

@@ -324,7 +324,7 @@ def test_what_is_refused(dataset: Path, encoder: FrozenEncoder, tmp_path: Path, 
         features.compute({"query": ["hat"], "entity_id": ["a"]})
     with pytest.raises(DataError, match="no column 'entity_id'"):
         features.compute({"query": ["hat"]})
-    with pytest.raises(DataError, match="must hold times"):
+    with pytest.raises(DataError, match="column 'timestamp', row 1: 'noon' is not a time"):
         features.compute({"query": ["hat"], "entity_id": ["b"], "timestamp": ["noon"]})
     with pytest.raises(SettingError, match="at least one day"):
         RankFeatures.from_dataset(dataset, window_days=0)
