@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from omnifeat import __version__
-from omnifeat.commands.failures import ended_by, flush_output, say_and_exit
+from omnifeat.commands.failures import ended_by, flush_output, quieten_threads, say_and_exit
 from omnifeat.stopping import handle_signals
 
 # name on the command line -> (module, one line of help). A module has `app` (a group) or `main` (one command).
@@ -95,6 +95,7 @@ def _options(
 def main() -> None:
     """Entry point of the console script."""
     handle_signals()
+    quieten_threads()
     try:
         app()
     finally:

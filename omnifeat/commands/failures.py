@@ -6,13 +6,14 @@ import contextlib
 import errno
 import os
 import sys
+import threading
 
 import typer
 
 from omnifeat.errors import OmnifeatError
 from omnifeat.stopping import exit_code, was_stopped
 
-__all__ = ["ended_by", "flush_output", "say_and_exit"]
+__all__ = ["ended_by", "flush_output", "quieten_threads", "say_and_exit"]
 
 # how libraries that are not Python's say that there is no memory
 _NO_MEMORY = ("bad_alloc", "out of memory", "can't allocate memory", "cannot allocate memory", "malloc of size")
@@ -69,6 +70,17 @@ def flush_output() -> None:
         # Python would try once more at the end, and complain
         with contextlib.suppress(OSError, ValueError):  # not every standard output is a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def quieten_threads() -> None:
+    """Let a library's thread end without a traceback where the machine refused: the command itself says so."""
+    shown = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is None or ended_by(arguments.exc_value) is None:
+            shown(arguments)
+
+    threading.excepthook = hook
 
 
 def _is_of_memory(error: BaseException) -> bool:

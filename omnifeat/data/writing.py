@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import os
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,12 @@ def output_error(target: object, error: OSError) -> OutputError:
 
 
 # how libraries that write by themselves say that the disk is full
-_FULL = ("no space left on device", "os error 28", "disk quota exceeded", "os error 122", "pytorchstreamwriter failed")
+_FULL = re.compile(
+    r"no space left on device|os error 28\b|disk quota exceeded|os error 122\b"
+    r"|pytorchstreamwriter failed|inline_container\.cc.*unexpected pos"  # torch
+    r"|\d+ requested and \d+ written",  # NumPy
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def refusal_within(error: BaseException) -> OSError | None:
@@ -61,7 +67,7 @@ def refusal_within(error: BaseException) -> OSError | None:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             return seen
-        if any(words in str(seen).lower() for words in _FULL):
+        if _FULL.search(str(seen)):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         seen = seen.__cause__ or seen.__context__
     return None
@@ -117,7 +123,7 @@ def replace_when_whole(path: PathLike, *, overwrite: bool = True, whatever: bool
     except OSError as error:
         if isinstance(error, OmnifeatError) or _is_of_another_file(error, target):
             raise
-        raise output_error(path, error) from error
+        raise output_error(path, refusal_within(error) or error) from error
     except Exception as error:
         refused = refusal_within(error)
         if refused is None or isinstance(error, OmnifeatError):

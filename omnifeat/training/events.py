@@ -53,9 +53,12 @@ class Events:
             raise self._output_error(error) from error
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write what is still held. Raises `OutputError` where that cannot be done."""
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:
+                raise self._output_error(error) from error
 
     def _output_error(self, error: OSError) -> OutputError:
         return OutputError(
