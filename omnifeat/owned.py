@@ -90,11 +90,16 @@ class OwnedFolder:
             path = parent.absolute() / f"{prefix}{new_token()}"
             os.mkdir(path, mode)
             descriptor = _open_folder(path)
-            # a sweep may have come between the two, found no lock and taken it away
-            if descriptor is None or (try_lock(descriptor) is not False and stands_at(descriptor, path)):
+            # a sweep may have come in between, found no lock and taken it away: before it was opened, or after
+            if descriptor is None:
+                ours = path.is_dir()
+            else:
+                ours = try_lock(descriptor) is not False and stands_at(descriptor, path)
+            if ours:
                 _HELD.add(path)
                 return cls(path, descriptor)
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
         raise OSError(errno.EBUSY, "is swept again and again", str(parent))
 
     def __enter__(self) -> Self:

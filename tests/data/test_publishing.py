@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from omnifeat import owned
 from omnifeat.data import publishing
 from omnifeat.data.files import TableWriter, read_table, replace_when_whole
 from omnifeat.data.locations import locate
@@ -97,6 +98,27 @@ def test_temporary_folders_of_killed_runs_are_swept(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as folder:
         assert sorted(os.listdir(tmp_path)) == sorted([folder.name, mine.name])
     assert os.listdir(tmp_path) == [mine.name]
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_folder_that_a_sweep_takes_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    owner, call = (os, "mkdir") if moment == "before it is opened" else (owned, "_open_folder")
+    before, swept = getattr(owner, call), []
+
+    def swept_after(path: Path, *more: Any) -> Any:
+        made = before(path, *more)
+        if not swept:
+            swept.append(path)
+            os.rmdir(path)
+        return made
+
+    monkeypatch.setattr(owner, call, swept_after)
+    with temporary_folder(tmp_path) as folder:
+        assert folder.is_dir()
+        assert swept
+        assert folder not in swept
 
 
 @pytest.mark.parametrize("step", [1, 2])
