@@ -11,6 +11,8 @@
 The message is one sentence: what was found where, and what to do. The command line prints it and exits with 2.
 """
 
+import unicodedata
+
 __all__ = [
     "DataError",
     "EncoderError",
@@ -22,8 +24,27 @@ __all__ = [
 ]
 
 
+_STEERING = frozenset({"Cc", "Cs", "Zl", "Zp"})  # categories of controls, halves of characters and line ends
+
+
 class OmnifeatError(Exception):
-    """Base of every error that is the input's, not the program's."""
+    """Base of every error that is the input's, not the program's.
+
+    The message names columns, ids and files as a stranger wrote them: line ends in them would break the one sentence,
+    and controls would steer a terminal. They are shown escaped.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in _STEERING:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class DataError(OmnifeatError, ValueError):
