@@ -44,7 +44,8 @@ def pairs_of(
     """`NAME=VALUE` options as a dictionary. Raises `SettingError` for one that does not read so, or stands twice."""
     pairs: dict[str, str] = {}
     for value in values:
-        target, equals, given = value.partition("=")
+        # a text of a file may hold the sign itself: --value T.C:a=b=VALUE
+        target, equals, given = value.rpartition("=") if value.count(":") and "TEXT" in form else value.partition("=")
         target = target.strip()
         if not equals or not given:
             raise SettingError(f"{option} {value} does not read {form}.")

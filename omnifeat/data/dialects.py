@@ -153,9 +153,19 @@ def _encoding(sample: bytes, whole: bool) -> str:
         sample.decode("utf-8")
     except UnicodeDecodeError as error:
         # the last character may be cut
-        if whole or error.start < len(sample) - 4:
+        if (whole or error.start < len(sample) - 4) and not _mostly_utf8(sample):
             return "windows-1252"
     return "utf-8"
+
+
+def _mostly_utf8(sample: bytes) -> bool:
+    """Whether bytes that are not UTF-8 stand among many that are: a damaged file, and no other encoding.
+
+    Other encodings hardly ever make valid sequences of several bytes.
+    """
+    text = sample.decode("utf-8", errors="replace")
+    damaged = text.count("\ufffd")
+    return sum(not character.isascii() for character in text) - damaged > damaged
 
 
 def _lines(sample: bytes, encoding: str, whole: bool) -> str:

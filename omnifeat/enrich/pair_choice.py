@@ -273,10 +273,17 @@ class PairChoice:
         if not unique and other:
             actions = self._store.run("SELECT DISTINCT entity_type, action FROM log ORDER BY entity_type, action")
             made = {(self._entity_type(n), action) for n, taken in enumerate(self._actions) for action in taken}
-            names = sorted({action for kind, action in actions if (kind, action) not in made})
+            others = [(kind, action) for kind, action in actions if (kind, action) not in made]
+            names = sorted({action for _, action in others})
+            taken = [
+                f"--actions {name}={action}"
+                for name, (kind, allowed) in PAIR_TASKS.items()
+                for other, action in others
+                if other == kind and action in allowed
+            ]
             raise DataError(
                 f"{place} has no row whose action makes a pair, but such as {', '.join(names)}: "
-                "name the actions to take with --actions"
+                f"name the actions to take with --actions{', such as ' + taken[0] if taken else ''}"
             )
         raise DataError(
             f"{place} has no pair for the training part of the split: choose a later split or a smaller gap"

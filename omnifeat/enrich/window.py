@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.errors import DataError, SettingError
@@ -45,6 +45,11 @@ def window_of(
     """
     if days < 1:
         raise SettingError(f"The window must have at least one day, not {days}.")
+    if as_of is None and seen > datetime.now(UTC).date() + timedelta(days=1):
+        raise DataError(
+            f"{where}: the log's last day is {seen}, which is to come: a wrong clock would leave the window empty; "
+            "correct the row, or name the last day with --as-of"
+        )
     last, note = as_of or seen, None
     if isinstance(split, TimeSplit):
         if split.column != "timestamp":

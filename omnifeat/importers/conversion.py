@@ -254,6 +254,8 @@ def _string_list(value: Any, separator: str) -> list[str]:
 def _vector(value: Any) -> list[float]:
     if isinstance(value, str):
         text = value.strip()
+        if not text.startswith("[") and re.search(r"[0-9],[0-9]", text) and re.search(r"[0-9][\s|]", text):
+            raise ValueError  # "0,1 0,2": two numbers with a decimal comma, or four
         value = json.loads(text) if text.startswith("[") else text.replace(",", " ").replace("|", " ").split()
     return [_component(item) for item in value]
 

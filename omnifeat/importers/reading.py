@@ -9,17 +9,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from omnifeat.data.dialects import TextDialect, default_dialect, guess_dialect
 from omnifeat.data.files import column_names, conformed_batches, open_parts, settled_schema
 from omnifeat.data.locations import FileFormat, Location, file_format, part_files
-from omnifeat.errors import DataError
+from omnifeat.data.schema import listed_names
+from omnifeat.errors import DataError, SettingError
 
 __all__ = ["Source", "TextOptions", "is_parquet_type"]
 
 _BATCH_ROWS = 65_536
 _WORDS = {"tab": "\t", "none": None, "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
+_DECIMALS = {".": ".", "point": ".", ",": ",", "comma": ","}
+# Numbers that are text again as they were: no leading zero, no exponent, no zero at the end of a fraction.
+_WHOLE = r"-?(0|[1-9][0-9]{0,17})"
+_FRACTION = r"(\.[0-9]{0,14}[1-9])?"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,12 @@ class TextOptions:
     escape: str | None = None
     encoding: str | None = None
     decimal: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.decimal is not None and self.decimal not in _DECIMALS:
+            raise SettingError(f"The decimal sign must be one of . , point comma; got {self.decimal!r} instead.")
+        if self.decimal is not None:
+            object.__setattr__(self, "decimal", _DECIMALS[self.decimal])
 
     def over(self, guessed: TextDialect) -> TextDialect:
         """The dialect that was guessed, with what was said in its place. Raises `SettingError` for impossible signs."""
@@ -76,8 +88,19 @@ class Source:
             dialect = text.over(guess_dialect(location, kind))
             if dialect != _default(location, kind):
                 self._said = dialect.in_words()
+            for other in part_files(path)[1:]:
+                self._refuse_other_delimiter(other, text, location.name, dialect)
+        self._decimal = dialect.decimal if dialect is not None else "."
         self.has_semicolons = dialect is not None and dialect.delimiter == ";"
         self._parts = open_parts(path, dialect=dialect, by_name=False)
+
+    def _refuse_other_delimiter(self, part: Location, text: TextOptions, first: str, dialect: TextDialect) -> None:
+        found = text.over(guess_dialect(part, file_format(part.name)))
+        if found.delimiter != dialect.delimiter:
+            raise DataError(
+                f"{part.name} has {found.delimiter!r} between its cells, and {first} has {dialect.delimiter!r}: write "
+                "the parts alike, say --delimiter if one is guessed wrongly, or bring them in one by one."
+            )
 
     def told(self) -> Iterator[str]:
         """Sentences on what was told from the first lines, and on parts that lack columns."""
@@ -95,6 +118,35 @@ class Source:
         doubled = {name for part in self._parts for name in part.names() if part.names().count(name) > 1}
         return [*names, *(name for name in names if name in doubled)]
 
+    def refuse_parts_without(self, columns: Sequence[str]) -> None:
+        """Refuse parts that lack one of these columns, which no row may go without. Raises `DataError`."""
+        for part in self._parts if len(self._parts) > 1 else ():
+            lacking = [name for name in columns if name in self.names() and name not in part.names()]
+            if lacking:
+                raise DataError(
+                    f"{part.location.name} has no column '{lacking[0]}', as other parts have: its header is "
+                    f"{listed_names(part.names())}; give it the header of the others, or bring it in by itself."
+                )
+
+    def _as_written(self, columns: list[str]) -> pa.Schema:
+        """The types of columns that nobody named: text, unless each value is the very text of its number."""
+        schema = settled_schema(self._parts, columns)
+        fraction = _FRACTION if self._decimal == "." else ""
+        forms = {
+            name: "(true|false)" if pa.types.is_boolean(schema.field(name).type) else _WHOLE + fraction
+            for name in columns
+            if not pa.types.is_string(schema.field(name).type)
+        }
+        texts = pa.schema([(name, pa.string()) for name in forms])
+        for part in self._parts:
+            for batch in conformed_batches(part, texts, _BATCH_ROWS) if forms else ():
+                for name in list(forms):
+                    alike = pc.match_substring_regex(batch.column(name), f"^{forms[name]}$")
+                    if not pc.all(alike, min_count=0).as_py():
+                        del forms[name]
+                        schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
+        return schema
+
     def type(self, column: str) -> pa.DataType:
         """Type in which a column stands in the file; all columns of CSV files are text."""
         if self._is_text:
@@ -109,7 +161,7 @@ class Source:
         Inferred columns have the type that all values of a file share, or text where part files do not agree.
         """
         if self._is_text:
-            found = settled_schema(self._parts, list(inferred)) if inferred else pa.schema([])
+            found = self._as_written(list(inferred)) if inferred else pa.schema([])
             types = [(name, found.field(name).type if name in inferred else pa.string()) for name in columns]
             schema = pa.schema(types)
         else:

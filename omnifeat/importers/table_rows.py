@@ -182,8 +182,12 @@ def _without_skipped(
     kept: pa.Array | None = None
     for name in plan.skip:
         known = plan.known(name)
-        # what cannot be read is counted when its column is converted, below
-        values = batch.column(plan.columns[name]) if known is None else convert(plan, batch, known, first_row, formats)
+        if known is None:
+            values = batch.column(plan.columns[name])
+        else:
+            # what cannot be read is counted here: its row is emptied before the columns are converted
+            values = convert(plan, batch, known, first_row, formats, tally)
+            values = _plain(plan, name, values, formats, Tally())
         there = pc.invert(_absent(values))
         before = batch.num_rows if kept is None else pc.sum(kept).as_py()
         kept = there if kept is None else pc.and_(kept, there)

@@ -133,6 +133,8 @@ def _check_split(split: HashSplit | TimeSplit, plans: Sequence[Plan]) -> None:
 
 def _settled(plan: Plan, source: Source, formats: Formats, decimal: str | None, notes: list[str]) -> Plan:
     """The plan with what only the values tell: how numbers are written, which columns hold what their name says."""
+    needed = [column.name for column in plan.schema.columns if column.key or column.required]
+    source.refuse_parts_without([plan.columns[name] for name in needed if name in plan.columns])
     plan = _with_numbers(plan, source, decimal, notes)
     plan = _with_foreign(_without_unwritable(plan, source, notes), source, formats, notes)
     return _with_widths(plan, source, formats, notes)

@@ -300,3 +300,11 @@ def test_times_as_text_are_read_in_a_typed_file(tmp_path: Path) -> None:
         table.set_column(table.schema.get_field_index("timestamp"), "timestamp", texts), tmp_path / "t.parquet"
     )
     assert run([tmp_path / "t.parquet"], tmp_path / "work") == TOP
+
+
+def test_a_wrong_clock_does_not_empty_the_window(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.parquet", [*LOG, Row("late", "p1", "pin", "save", moment("2199-01-01"))])
+    for state in (None, tmp_path / "state"):
+        with pytest.raises(DataError, match=r"the log's last day is 2199-01-01, which is to come.*--as-of"):
+            run([log], tmp_path / "work", state=state)
+    assert run([log], tmp_path / "work", settings=QuerySettings(as_of=date(2024, 3, 10))) == TOP
