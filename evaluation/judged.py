@@ -226,6 +226,11 @@ def _parse(name: str) -> Any:
     import ir_measures
 
     try:
-        return ir_measures.parse_measure(name)
+        measure = ir_measures.parse_measure(name)
     except (NameError, ValueError, SyntaxError, KeyError) as error:
         raise SettingError(f"there is no measure '{name}'; use names such as nDCG@10, AP, RR, P@10 or R@100") from error
+    for setting in ("cutoff", "rel"):
+        value = measure.params.get(setting, 1)
+        if isinstance(value, int | float) and value < 1:  # trec_eval ends the process
+            raise SettingError(f"the {setting} of the measure '{name}' must be 1 or more")
+    return measure

@@ -26,7 +26,8 @@ from omnifeat.feature_columns import UNSCORED, is_trained_on
 __all__ = ["Run", "checked_run", "read_run_table", "refuse_nothing_shared", "score_columns", "with_query_texts"]
 
 # of these 1 is the best: they order a run, but the other way round
-_ORDERS = ("rank", "position")
+_ORDERS = {"rank", "position", "pos", "order"}
+_INDEXES = {"index", "unnamed: 0", "__index_level_0__", "row", "#"}  # numbers of rows, as data frames write them
 _NOT_SCORES = {"query", "query_id", "qid", "entity_id", "entity_type", "grade", "fold", "timestamp"}
 _QUERY_IDS = ("query_id", "qid")
 _SHOWN = 100_000  # distinct values looked at to say in what two tables differ
@@ -155,7 +156,7 @@ def score_columns(run: pa.Table, asked: Sequence[str] | None, name: str = "the r
         return list(asked)
     found = [field.name for field in run.schema if _may_score(field.name) and is_number_type(field.type)]
     if not found:
-        orders = [column for column in _ORDERS if column in there]
+        orders = [column for column in there if _is_order(column)]
         if orders:
             raise DataError(
                 f"{name} has no score column but '{orders[0]}', of which 1 is the best; name it with --columns "
@@ -166,8 +167,14 @@ def score_columns(run: pa.Table, asked: Sequence[str] | None, name: str = "the r
 
 
 def _may_score(column: str) -> bool:
-    told = is_trained_on(column) or column.endswith(UNSCORED)
-    return not told and column not in _NOT_SCORES and column not in _ORDERS and not column.endswith(("_id", "_key"))
+    told = is_trained_on(column) or column.endswith(UNSCORED) or column.casefold() in _INDEXES
+    return not told and column not in _NOT_SCORES and not _is_order(column) and not column.endswith(("_id", "_key"))
+
+
+def _is_order(column: str) -> bool:
+    """Whether a column's name says that 1 is the best of it."""
+    name = column.casefold()
+    return name in _ORDERS or name.endswith(("_rank", "_position"))
 
 
 def checked_run(
@@ -207,11 +214,11 @@ def checked_run(
         queries, ids = queries.filter(pa.array(~missing)), ids.filter(pa.array(~missing))
     _refuse_repeats(queries, ids, rows, name)
     scores = {column: _scores(run, column, rows) for column in columns}
-    notes += [f"'{column}' of {name} is an order, of which 1 is the best" for column in columns if column in _ORDERS]
+    notes += [f"'{column}' of {name} is an order, of which 1 is the best" for column in columns if _is_order(column)]
     others = [
         column
         for column in run.column_names
-        if asked is None and column not in columns and (_may_score(column) or column in _ORDERS)
+        if asked is None and column not in columns and (_may_score(column) or _is_order(column))
     ]
     if others:
         notes.append(f"columns of {name} that are no scores: {', '.join(others)}")
@@ -235,7 +242,7 @@ def _refuse_repeats(queries: pa.Array, ids: pa.Array, rows: npt.NDArray[np.int64
 def _scores(run: pa.Table, column: str, rows: npt.NDArray[np.int64]) -> FloatArray:
     values = pc.cast(run[column], pa.float64(), safe=False).to_numpy()[rows].astype(np.float64)
     values[~np.isfinite(values)] = np.nan
-    return -values if column in _ORDERS else values
+    return -values if _is_order(column) else values
 
 
 def refuse_nothing_shared(run: Run, queries: pa.Array, entity_ids: pa.Array, there: str) -> None:

@@ -12,7 +12,7 @@ of pairs that caps kept from the encoder.
 Shape legend: n rows, P pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from evaluation.recall import EvaluationPairs
 from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError
-from omnifeat.feature_columns import KNOWLEDGE, is_trained_on
+from omnifeat.feature_columns import KNOWLEDGE, TRAINED_ON, is_trained_on
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.models.training_record import PAIR_KNOWN, QUERY_KNOWN, UNKNOWN, TrainingRecord
 
@@ -105,8 +105,14 @@ def known_to_encoders(
     return Knowledge(codes, tuple(told), tuple(name for name in records if name not in told))
 
 
-def known_by_columns(rows: pa.Table) -> Knowledge | None:
+def known_by_columns(rows: pa.Table, features: Iterable[str] = ()) -> Knowledge | None:
     """What the columns `trained_on` of a table say, those with a prefix too; None where it has none.
+
+    Parameters
+    ----------
+    features
+        Columns that are used as features: an encoder of a `cosine` among them, without a `trained_on` of the same
+        prefix, is silent.
 
     Raises
     ------
@@ -126,7 +132,12 @@ def known_by_columns(rows: pa.Table) -> Knowledge | None:
                 "is needed; featurize the pairs again, or drop the column."
             )
         codes = np.maximum(codes, found.astype(np.uint8))
-    return Knowledge(codes, names) if names else None
+    silent = tuple(
+        f"the encoder of '{name}'"
+        for name in dict.fromkeys(features)
+        if name.endswith("cosine") and name.removesuffix("cosine") + TRAINED_ON not in names
+    )
+    return Knowledge(codes, names, silent) if names else None
 
 
 def what_is_known(knowledge: Knowledge | None) -> str:

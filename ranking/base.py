@@ -22,6 +22,8 @@ from omnifeat.data.splits import HashSplit
 from omnifeat.errors import DataError, FingerprintError, SettingError
 from ranking.features import FeatureManifest, Features, read_features
 
+_MOST_LEAVES = 131_072  # that LightGBM takes
+
 __all__ = [
     "LightGBMModel",
     "Rows",
@@ -289,8 +291,10 @@ class LightGBMModel(BaseEstimator):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SettingError(f"The {name!r} setting of {kind} must be a whole number from 1; got {value!r}.")
         leaves: Any = getattr(self, "num_leaves", 2)
-        if not isinstance(leaves, int) or leaves < 2:
-            raise SettingError(f"The 'num_leaves' setting of {kind} must be a whole number from 2; got {leaves!r}.")
+        if not isinstance(leaves, int) or not 2 <= leaves <= _MOST_LEAVES:
+            raise SettingError(
+                f"The 'num_leaves' setting of {kind} must be a whole number from 2 to {_MOST_LEAVES:,}; got {leaves!r}."
+            )
         rate: Any = getattr(self, "learning_rate", 1.0)
         if not rate > 0:
             raise SettingError(f"The 'learning_rate' setting of {kind} must be above 0; got {rate!r}.")

@@ -271,4 +271,9 @@ def _measure_names(text: str) -> tuple[str, ...]:
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
     """Parts between commas, less white space and empty ones; null stays null."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    if parts == ():
+        from omnifeat.errors import SettingError
+
+        raise SettingError(f"{text!r} names nothing: name at least one between commas, or leave the option out")
+    return parts

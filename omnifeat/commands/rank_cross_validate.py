@@ -79,6 +79,7 @@ def main(
     from evaluation.seen_pairs import known_by_columns, what_is_known
     from evaluation.tables import text_table
     from omnifeat.data.files import read_table, replace_when_whole
+    from omnifeat.errors import SettingError
     from omnifeat.feature_columns import is_trained_on
     from ranking.cross_validation import cross_validate as run_folds
     from ranking.features import expand_feature_sets
@@ -91,7 +92,10 @@ def main(
     with named_table(table):
         require_columns(rows, label, query_column, id_column)
         sets = expand_feature_sets(feature_set, rows.column_names)
-        known = known_by_columns(rows)
+        taken = next((n for names in sets.values() for n in names if n in (label, query_column, id_column)), None)
+        if taken is not None:
+            raise SettingError(f"Column {taken!r} holds the label, the query or an id, and cannot be a feature.")
+        known = known_by_columns(rows, [name for names in sets.values() for name in names])
         ranker = (RelevanceModel if stage == "relevance" else LambdaRanker)(
             n_estimators=trees,
             learning_rate=learning_rate,
@@ -121,7 +125,10 @@ def main(
         names = list(sets)
         settings = MeansSettings(gain=gain, resamples=resamples, seed=seed)
         means = judged_means(judged, scored, names, names[0], settings)
-        new = {} if known is None else new_means(judged, known, scored, known, names, names[0], settings)
+        # figures for new pairs would be those of an encoder that cannot tell
+        new = (
+            {} if known is None or known.silent else new_means(judged, known, scored, known, names, names[0], settings)
+        )
     figures = means.figures[names[0]]
     intervals = [means.intervals[name]["nDCG@10"] for name in names]
     summary: dict[str, Any] = {

@@ -14,8 +14,10 @@ from omnifeat.data.dataset import Dataset, DatasetInfo
 from omnifeat.data.dataset_writer import refuse_existing
 from omnifeat.data.files import TableWriter
 from omnifeat.data.locations import PathLike, local_path
+from omnifeat.data.meeting import nothing_shared, other_writing
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.engines import Engine
+from omnifeat.engines.engine import Tables
 from omnifeat.enrich.carry import enriched_dataset
 from omnifeat.errors import DataError
 
@@ -117,10 +119,23 @@ def fill_column(
                 f"SELECT count(*) FROM v ANTI JOIN ids i ON v.entity_id = i.id WHERE v.entity_type = '{kind}'",
                 {"ids": [ids], "v": [values]},
             )[0][0]
+            if not counted.filled:
+                _refuse_nothing_met(dataset, table, kind, {"ids": [ids], "v": [values]}, engine)
             ids.unlink()
         for kind in _TABLES.keys() - tables.keys():
             filled.unknown += engine.rows(f"SELECT count(*) FROM v WHERE entity_type = '{kind}'", {"v": [values]})[0][0]
     return filled
+
+
+def _refuse_nothing_met(dataset: Dataset, table: str, kind: str, tables: Tables, engine: Engine) -> None:
+    """Refuse values of many entities of which not one is in the table: their ids are written in two ways."""
+    met = f"SELECT 1 FROM v JOIN ids i ON v.entity_id = i.id WHERE v.entity_type = '{kind}' LIMIT 1"
+    if engine.rows(met, tables):
+        return
+    some = [row[0] for row in engine.rows(f"SELECT entity_id FROM v WHERE entity_type = '{kind}' LIMIT 10000", tables)]
+    there = [row[0] for row in engine.rows("SELECT id FROM ids LIMIT 10000", tables)]
+    if other_writing(some, there):
+        raise DataError(nothing_shared("entity_id", f"the {kind}s' log", some, dataset.place(table), there))
 
 
 @dataclass

@@ -252,3 +252,18 @@ def test_folders_that_make_no_sense(world: World, tmp_path: Path, command: str) 
     assert code == 2
     assert "pins.parquet cannot be read as Parquet" in stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_ids_that_never_meet_are_refused_with_both_ways_of_writing(world: World, tmp_path: Path) -> None:
+    folder = world(None)
+    path = folder / "engagements.parquet"
+    log = pq.read_table(path)
+    ids = pa.array([f"{one.upper()} " for one in log["entity_id"].to_pylist()])
+    pq.write_table(
+        log.set_column(log.schema.get_field_index("entity_id"), "entity_id", ids), folder / "engagements.parquet"
+    )
+    code, _, stderr = omnifeat("queries", folder, "-o", tmp_path / "out")
+    assert code == 2
+    assert "stands in" in stderr
+    assert "letter case or white space" in stderr
+    assert not (tmp_path / "out").exists()

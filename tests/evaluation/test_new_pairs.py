@@ -304,3 +304,12 @@ def test_compare_groups_the_test_rows_by_what_the_encoders_knew(tmp_path: Path) 
 def test_knowledge_of_some_rows() -> None:
     known = Knowledge(np.array([0, 1, 2], np.uint8), ("trained_on",))
     assert known.of(np.array([True, False, True])).codes.tolist() == [0, 2]
+
+
+def test_an_encoder_without_a_record_beside_one_with_it_is_said() -> None:
+    rows = pa.table({"new_cosine": [0.1], "new_trained_on": ["pair"], "old_cosine": [0.2]})
+    known = known_by_columns(rows, ["new_cosine", "old_cosine", "old_cosine"])
+    assert known is not None
+    assert known.silent == ("the encoder of 'old_cosine'",)
+    assert "What the encoder of 'old_cosine' was trained on is not recorded." in what_is_known(known)
+    assert known_by_columns(rows, ["new_cosine"]).silent == ()

@@ -253,3 +253,22 @@ def test_recall_of_a_run_that_shares_nothing_is_refused(dataset: Dataset, tmp_pa
     assert "no entity_id of" in result.stderr
     assert "stands in the evaluated pairs" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("order", ["Rank", "pos", "bm25_rank", "ORDER"])
+def test_an_order_by_another_name_is_no_score(order: str) -> None:
+    run = RUN.append_column(order, pa.array([1, 2, 1])).append_column("Unnamed: 0", pa.array([0, 1, 2]))
+    assert score_columns(run, None, "run.csv") == ["score"]
+    with pytest.raises(DataError, match=f"no score column but '{order}', of which 1 is the best"):
+        score_columns(run.drop_columns("score"), None, "run.csv")
+
+
+@pytest.mark.parametrize("measure", ["nDCG@0", "P@0", "P(rel=0)@10"])
+def test_a_measure_that_would_end_the_process_is_refused(dataset: Dataset, tmp_path: Path, measure: str) -> None:
+    result, _ = relevance(dataset, RUN, tmp_path, "--measures", measure)
+    refused(result, measure)
+
+
+def test_no_columns_at_all_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    result, _ = relevance(dataset, RUN, tmp_path, "--columns", "")
+    refused(result, "names nothing")

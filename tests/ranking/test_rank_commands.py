@@ -103,6 +103,13 @@ def test_predict_reads_and_writes_csv(folder: Path, ranker: Path) -> None:
     np.testing.assert_allclose(scored["score"], expected, rtol=1e-12)
 
 
+def test_the_label_is_no_feature_of_a_cross_validation(folder: Path) -> None:
+    fold = ("rank", "cross-validate", folder / "pairs.parquet", "-o", folder / "folds")
+    for taken in ("grade", "gr*", "noise,grade"):
+        refused(omnifeat(*fold, "--feature-set", f"a={taken}"), "'grade'", "cannot be a feature")
+    refused(omnifeat(*fold, "--feature-set", "a=noise", "--leaves", 1_000_000), "num_leaves", "131,072")
+
+
 def test_cross_validate_compares_feature_sets(folder: Path) -> None:
     arguments: list[Any] = [
         "rank", "cross-validate", folder / "pairs.parquet", "-o", folder / "folds", "--feature-set", "noise=noise",
