@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.locations import one_line
+from omnifeat.data.meeting import other_writing
 from omnifeat.data.problems import Problem, ProblemList
 from omnifeat.data.row_checks import CheckedBatch, RowPlaces
 from omnifeat.data.schema import DERIVED_TABLES, ENTITY_TABLES, TABLES
@@ -28,6 +29,7 @@ __all__ = ["IdStore", "Reference", "references", "unique_column"]
 
 MEMORY_LIMIT = "1GB"
 _KNOWN = TABLES | DERIVED_TABLES
+_LOOKED_AT = 10_000  # ids among which one that is written otherwise is looked for
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,15 @@ class IdStore:
         wrong = f'{source} ANTI JOIN "ids_{reference.target}" t ON r.value = t.value {condition}'
         count = self.query(f"SELECT count(*) {wrong}")[0][0]
         shown = []
+        sample = f'SELECT value FROM "ids_{reference.target}" LIMIT {_LOOKED_AT}'
+        others = [found for (found,) in self.query(sample)] if count else []
         for line, value in self.query(f"SELECT row, r.value {wrong} ORDER BY row LIMIT {problems.most}"):
             file, row = places.place(line)
+            alike = other_writing([value], others)
+            hint = f"; '{alike[1]}' is there, and differs in {alike[2]}" if alike else ""
             message = (
                 f"{file}, row {row}: {reference.column} '{value}' is not in column '{reference.target_column}' of the "
-                f"table '{reference.target}': add it there or remove the row"
+                f"table '{reference.target}': add it there or remove the row{hint}"
             )
             shown.append(Problem("unknown id", reference.table, reference.column, row, value, message))
         problems.add_all(shown, count)

@@ -308,3 +308,9 @@ def test_times_that_no_log_has_are_told(world: World) -> None:
     (warning,) = validate(folder).warnings
     assert "engagements.parquet, row 1: column 'timestamp' holds 1970-01-20 18:48, which is before 1990" in warning
     assert "as if seconds had been taken for milliseconds; 2 rows of table 'engagements' in all" in warning
+
+
+def test_an_id_that_is_there_in_another_writing_is_shown(world: World) -> None:
+    folder = overwrite(world(), "saves", {"board_id": ["B1 "], "entity_id": ["p1"], "entity_type": ["pin"]})
+    said = next(message for message in messages(folder) if "'B1 '" in message)
+    assert said.endswith("add it there or remove the row; 'b1' is there, and differs in letter case or white space")
