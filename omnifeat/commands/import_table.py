@@ -89,6 +89,9 @@ def table(
     keep_html: Annotated[
         bool | None, _written("--keep-html/--strip-html", "Leave HTML in titles, descriptions and the like.")
     ] = None,
+    null_words: Annotated[
+        list[str] | None, _written("--null-word", "A text that stands for nothing, such as NULL; may be repeated.")
+    ] = None,
     split: Annotated[
         Literal["none", "hash", "time"] | None, typer.Option("--split", help="How to split: 'none' if not given.")
     ] = None,
@@ -157,7 +160,8 @@ def table(
         list_separator=options.get("list-separator", "|"),
         time_unit=options.get("time-unit", "s"),
         text=TextOptions(
-            **{sign: options.get(sign) for sign in ("delimiter", "quote", "escape", "encoding", "decimal")}
+            **{sign: options.get(sign) for sign in ("delimiter", "quote", "escape", "encoding", "decimal")},
+            null_words=(*options.get("null-words", ()), *(null_words or ())),
         ),
         keep_html=options.get("keep-html", False),
         keep_extra=not options.get("drop-extra", False),

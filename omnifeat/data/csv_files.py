@@ -62,6 +62,7 @@ class CsvReader:
         self.location = location
         self.format = file_format
         self._dialect = dialect
+        self._is_import = dialect is not None  # by someone who can say how the file is written
         self._known_type = known_type if by_name else lambda _: None
         self._names: list[str] | None = None
         self._header_rows = 1
@@ -97,11 +98,14 @@ class CsvReader:
         if not names:
             raise DataError(f"{place} is empty: give a CSV file with a header line and rows")
         if any("\udc80" <= character <= "\udcff" for name in names for character in name):
-            raise DataError(f"{place}: the header is not UTF-8 text: save the file as UTF-8")
+            raise DataError(f"{place}: the header is not UTF-8 text: {self._other_encoding()}")
         if any("\0" in name for name in names):
             raise DataError(f"{place}: the header holds a NUL character: save the file as UTF-8 text")
         self._header_is_quoted = any('"' in line for line in recorded)
         return _unquoted_list(names) if self.dialect.quote is None else names
+
+    def _other_encoding(self) -> str:
+        return f"save the file as UTF-8{', or name its encoding with --encoding NAME' if self._is_import else ''}"
 
     def _settings(self) -> dict[str, Any]:
         return self.dialect.reader_settings()
@@ -266,7 +270,10 @@ class CsvReader:
 
     def _check_lines(self) -> None:
         with self._source() as source:
-            check_lines(source, self.dialect, self.location.name, len(self.names()), self._header_is_quoted)
+            check_lines(
+                source, self.dialect, self.location.name, len(self.names()), self._header_is_quoted,
+                "say --escape or --quote" if self._is_import else "read the file with `omnifeat import table`",
+            )  # fmt: skip
 
     def _text(self, name: str, raw: pa.Array, first_row: int) -> pa.Array:
         try:
@@ -279,7 +286,7 @@ class CsvReader:
         row, value = next((row, value) for row, value in enumerate(raw.to_pylist()) if not _is_utf8(value))
         return DataError(
             f"{self.location.name}, row {first_row + row}, column '{name}' is not UTF-8 text "
-            f"({value[:40]!r}): save the file as UTF-8"
+            f"({value[:40]!r}): {self._other_encoding()}"
         )
 
     def _json(self, name: str, text: str, row: int) -> list[Any] | None:

@@ -46,7 +46,8 @@ class Recoded(_Stream):
                 text = self._decoder.decode(data, final=self._ended).encode("utf-8")
             except UnicodeError as error:
                 raise DataError(
-                    f"{self._name} is not {self._encoding} text: save it as UTF-8, or name its encoding"
+                    f"{self._name} is not {self._encoding} text: save it as UTF-8, or name its encoding with "
+                    "--encoding NAME"
                 ) from error
             if text:
                 return text
@@ -161,7 +162,9 @@ def _cells_of_any_size() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def check_lines(source: Any, dialect: TextDialect, name: str, width: int, header_is_quoted: bool) -> None:
+def check_lines(
+    source: Any, dialect: TextDialect, name: str, width: int, header_is_quoted: bool, otherwise: str
+) -> None:
     """Look at a file line by line, by Python's own CSV reader: slow, but it knows lines.
 
     A quoted cell may go on over several lines. Where each of these could be a row of its own, a stray quote has most
@@ -173,6 +176,8 @@ def check_lines(source: Any, dialect: TextDialect, name: str, width: int, header
         The file's bytes as UTF-8, from its header on.
     width
         Number of columns of the header.
+    otherwise
+        What to do where quotes are escaped another way.
 
     Raises
     ------
@@ -210,7 +215,7 @@ def check_lines(source: Any, dialect: TextDialect, name: str, width: int, header
             at = reader.line_num + first - 1
             raise DataError(
                 f"{name}, line {max(at, line)}: a cell goes on after its closing quote: double a quote that is a "
-                "character, or read the file with `omnifeat import table` where quotes are escaped otherwise"
+                f"character, or {otherwise} where quotes are escaped otherwise"
             ) from error
 
 

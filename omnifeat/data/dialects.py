@@ -7,6 +7,7 @@ they refuse a file that is plainly written another way, and say which (`refuse_o
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -20,11 +21,13 @@ import pyarrow.compute as pc
 from omnifeat.data.locations import FileFormat, Location, one_line, refuse_other_bytes
 from omnifeat.errors import DataError, SettingError
 
-__all__ = ["TextDialect", "default_dialect", "guess_dialect", "plain_numbers"]
+__all__ = ["TextDialect", "default_dialect", "first_lines", "guess_dialect", "plain_numbers"]
 
 DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _SAMPLE_BYTES = 1 << 16
+# what Python knows beside: names of hosts, and literals of programs
+_NO_FILES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape")
 _SEP_LINE = re.compile(r'"?sep=(.)"?\r?(\n|$)', re.IGNORECASE)
 # numbers that can be read in one way only: 1,234 may be either, 12,5 and 1.234,50 may not
 _COMMA_DECIMAL = re.compile(r"-?(\d+,(\d{1,2}|\d{4})|\d{1,3}(?:([.' \u00a0\u202f])\d{3})(?:\3\d{3})*,\d{1,4})")
@@ -65,7 +68,9 @@ class TextDialect:
         for name in ("delimiter", "quote", "escape", "decimal", "thousands"):
             sign = getattr(self, name)
             if sign is not None and (len(sign) != 1 or sign in "\r\n\0"):
-                raise SettingError(f"the {name} of a text file must be one character, not {sign!r}: give one")
+                raise SettingError(
+                    f"the {name} of a text file must be one character, not {sign!r}: give one, or tab for a tab"
+                )
             if name in ("delimiter", "quote", "escape") and sign is not None and not sign.isascii():
                 raise SettingError(f"the {name} of a text file must be an ASCII character, not {sign!r}: give one")
         if self.delimiter in (self.quote, self.escape):
@@ -76,8 +81,11 @@ class TextDialect:
             )
         try:
             "".encode(self.encoding)
-        except LookupError as error:
+            name = codecs.lookup(self.encoding).name
+        except (LookupError, ValueError, UnicodeError) as error:
             raise SettingError(f"no encoding is called {self.encoding!r}: give one such as windows-1252") from error
+        if name in _NO_FILES:
+            raise SettingError(f"no file is written in {self.encoding!r}: give an encoding such as windows-1252")
 
     def in_words(self) -> str:
         """What departs from plain CSV, for messages: ``semicolons between cells, windows-1252 text``; or nothing."""
@@ -171,6 +179,12 @@ def _mostly_utf8(sample: bytes) -> bool:
 def _lines(sample: bytes, encoding: str, whole: bool) -> str:
     text = sample.decode(encoding, errors="replace").removeprefix("\ufeff")
     return text if whole else text[: text.rfind("\n") + 1] or text
+
+
+def first_lines(location: Location, file_format: FileFormat, encoding: str) -> str:
+    """The whole lines at a file's beginning. Raises `DataError` where it cannot be read."""
+    sample = _sample(location, file_format)
+    return _lines(sample, encoding, len(sample) < _SAMPLE_BYTES)
 
 
 def default_dialect(location: Location, file_format: FileFormat) -> TextDialect:

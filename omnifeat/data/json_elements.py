@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from omnifeat.data.locations import one_line
+from omnifeat.data.locations import json_reason, one_line
 from omnifeat.errors import DataError
 
 __all__ = ["elements"]
@@ -61,7 +61,7 @@ def elements(name: str, first: bytes, stream: Any) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{name}, after element {number}, is not UTF-8 text: save it as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{name}, element {number + 1} is not JSON ({error.msg}): correct it") from error
+        raise DataError(f"{name}, element {number + 1} is not JSON ({json_reason(error)}): correct it") from error
     except (RecursionError, ValueError) as error:
         if isinstance(error, DataError):
             raise

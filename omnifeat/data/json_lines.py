@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.json_elements import elements
-from omnifeat.data.locations import FileFormat, Location, one_line, refuse_other_bytes
+from omnifeat.data.locations import FileFormat, Location, json_reason, one_line, refuse_other_bytes
 from omnifeat.errors import DataError
 
 __all__ = ["Block", "blocks", "parse_line"]
@@ -186,7 +186,8 @@ def parse_line(text: bytes, name: str, line: int) -> dict[str, Any]:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{name}, line {line} is not JSON ({error.msg} at character {error.pos + 1}): give one JSON object a line"
+            f"{name}, line {line} is not JSON ({json_reason(error)} at character {error.pos + 1}): give one JSON "
+            "object a line"
         ) from error
     except RecursionError as error:
         raise _too_deep(name, line) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 from collections.abc import Iterator
@@ -155,6 +156,11 @@ def one_line(error: BaseException | str) -> str:
     return text.rstrip(".") or type(error).__name__
 
 
+def json_reason(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text, without the word that leads to its place."""
+    return error.msg.removesuffix(" at").removesuffix(" starting")
+
+
 _MAGIC = {
     b"\x1f\x8b": "gzip data: let its name end in .gz",
     b"\x28\xb5\x2f\xfd": "zstd data: let its name end in .zst",
@@ -268,6 +274,8 @@ def part_files(path: PathLike | Location) -> list[Location]:
         parent = Location(location.filesystem, posixpath.dirname(location.path), location.name, location.local)
         hint = did_you_mean(posixpath.basename(location.path), parent.names())
         raise DataError(f"{location.name} does not exist{hint or ': check the path'}")
+    if kind == pafs.FileType.Unknown:
+        raise DataError(f"{location.name} is a pipe or a device, which cannot be read twice: write it to a file first")
     if kind == pafs.FileType.File:
         file_format(location.name)
         return [location]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.checks import not_finite_rows, not_utf8, type_problems
+from omnifeat.data.close_names import nearly, same_but_for_case
 from omnifeat.data.conform import conform_array
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import BATCH_SIZE, column_names, settled_schema
@@ -95,9 +96,22 @@ def _checked_batches(
                     sound[name] = array
             yield CheckedBatch(sound, first_row, batch.num_rows)
             first_row += batch.num_rows
+    _doubt_names(known, table, where, names, problems, first_row)
     if first_row == 0:
         message = f"{where} has no rows: give a table with at least one, or leave the table out"
         problems.add(Problem("empty", table, None, None, None, message))
+
+
+def _doubt_names(
+    known: TableSchema, table: str, where: str, names: list[str], problems: ProblemList, rows: int
+) -> None:
+    """Doubt columns that are the table's but for how their names are written: no command reads them."""
+    own = {column.name for column in known.columns}
+    strange = [name for name in names if name not in own]
+    for name in sorted(own.difference(names, known.required)):
+        near = next(iter(same_but_for_case(name, strange)), None) or nearly(name, strange)
+        if near is not None and rows:
+            problems.doubt(table, name, f"{where} has no column '{name}', but '{near}', which nothing reads", rows)
 
 
 class _BatchChecker:

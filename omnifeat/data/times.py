@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.schema import TIMESTAMP
+from omnifeat.data.time_looks import other_look
 from omnifeat.errors import DataError
 
-__all__ = ["TIME_FORM", "TIME_UNITS", "OddTimes", "likely_unit", "not_a_time", "odd_times", "parse_times"]
+__all__ = ["TIME_FORM", "TIME_UNITS", "OddTimes", "likely_unit", "look_of", "not_a_time", "odd_times", "parse_times"]
 
 TIME_FORM = "a time such as 2024-05-01T12:30:00Z"
 TIME_UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}  # nanoseconds in one
@@ -38,6 +39,7 @@ _FIRST = -62_135_596_800_000_000  # 0001-01-01, microseconds since 1970
 _LAST = 253_402_300_799_999_999  # the last of 9999-12-31
 # a log of searches is of the web's years; clocks that go wrong are not wrong by five
 _PLAUSIBLE_FROM = datetime(1990, 1, 1, tzinfo=UTC)
+_PLACES = 100  # of odd times, to look at what was written there
 _PLAUSIBLE_AHEAD = timedelta(days=5 * 365)
 _ZONED = r"[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -85,11 +87,18 @@ def not_a_time(value: Any) -> str:
         return f"is not {TIME_FORM}: correct it"
     unit = likely_unit(pa.array([float(number)]))
     if unit is None:
-        return f"is not {TIME_FORM}: correct it"
+        look = look_of(value)
+        return f"is not {TIME_FORM}: {f'it looks like {look}' if look else 'correct it'}"
     return (
         f"is not {TIME_FORM}: it looks like {UNIT_NAMES[unit]} since 1970, which `omnifeat import table` reads with "
         f"--time-unit {unit}"
     )
+
+
+def look_of(value: Any) -> str | None:
+    """What a number that counts nothing since 1970 looks like, and what to write (`other_look`); None for others."""
+    number = _number(value.replace(",", ".") if isinstance(value, str) else value)
+    return None if number is None or not number.is_finite() else other_look(number)
 
 
 def likely_unit(numbers: pa.Array) -> str | None:
@@ -117,12 +126,15 @@ class OddTimes:
         Its time.
     reason
         "before 1990", or "in the future", and the mistake of units that explains it where one does.
+    places
+        The first such rows, from 0.
     """
 
     rows: int
     first_row: int
     first: datetime
     reason: str
+    places: tuple[int, ...]
 
 
 def odd_times(times: pa.Array) -> OddTimes | None:
@@ -142,8 +154,13 @@ def odd_times(times: pa.Array) -> OddTimes | None:
         for meant, other in TIME_UNITS.items():
             if size != other and first <= middle * other // size <= last:
                 reason += f", as if {UNIT_NAMES[meant]} had been taken for {UNIT_NAMES[taken]}"
-                return OddTimes(len(rows), int(rows[0]), _moment(int(numbers[rows[0]])), reason)
-    return OddTimes(len(rows), int(rows[0]), _moment(int(numbers[rows[0]])), reason)
+                return _odd(rows, numbers, reason)
+    return _odd(rows, numbers, reason)
+
+
+def _odd(rows: np.ndarray, numbers: np.ndarray, reason: str) -> OddTimes:
+    first = int(rows[0])
+    return OddTimes(len(rows), first, _moment(int(numbers[first])), reason, tuple(rows[:_PLACES].tolist()))
 
 
 def _plausible() -> tuple[datetime, datetime]:

@@ -109,14 +109,19 @@ def read_topics(path: PathLike) -> dict[str, str]:
     Raises
     ------
     DataError
-        The file is missing, damaged, empty or not UTF-8; a line has no tab; an id or a text is empty; an id stands
-        twice.
+        The file is missing, damaged, empty or not UTF-8; a line has no tab or more than one; an id or a text is empty;
+        an id stands twice.
     """
     texts: dict[str, str] = {}
     lines: dict[str, int] = {}
     is_json = str(path).lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     for number, line in _lines(path):
         query, text = _json_topic(line) if is_json else _topic(line)
+        if not is_json and line.strip().count("\t") > 1:
+            raise DataError(
+                f"{path}, line {number} has {line.strip().count(chr(9)) + 1} columns, but a line reads 'query-id, tab, "
+                f"text of the query': {_shown(line)}; leave out what is no part of the query."
+            )
         if not query or not text:
             form = "a JSON object with '_id' and 'text'" if is_json else "'query-id, tab, text of the query'"
             raise DataError(f"{path}, line {number} does not read {form} but {_shown(line)}; write one query a line.")
@@ -214,6 +219,8 @@ def _json_topic(line: str) -> tuple[str, str]:
     try:
         value = json.loads(line)
         query, text = value["_id"], value["text"]
+        if isinstance(query, int) and not isinstance(query, bool):
+            query = str(query)
         text.encode(), query.encode()  # half a surrogate pair is no text
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "", ""

@@ -19,7 +19,7 @@ from omnifeat.data.tasks import PAIR_TASKS
 from omnifeat.engines import REFUSED, Store
 from omnifeat.enrich.pair_log import GAP_PART, PairLog
 from omnifeat.enrich.pair_report import PairCounts
-from omnifeat.enrich.pair_settings import PairSettings
+from omnifeat.enrich.pair_settings import PairSettings, actions_that_pair
 from omnifeat.errors import DataError
 
 __all__ = ["PairChoice"]
@@ -275,12 +275,7 @@ class PairChoice:
             made = {(self._entity_type(n), action) for n, taken in enumerate(self._actions) for action in taken}
             others = [(kind, action) for kind, action in actions if (kind, action) not in made]
             names = sorted({action for _, action in others})
-            taken = [
-                f"--actions {name}={action}"
-                for name, (kind, allowed) in PAIR_TASKS.items()
-                for other, action in others
-                if other == kind and action in allowed
-            ]
+            taken = [f"--actions {name}={found[0]}" for name, found in actions_that_pair(others).items()]
             raise DataError(
                 f"{place} has no row whose action makes a pair, but such as {', '.join(names)}: "
                 f"name the actions to take with --actions{', such as ' + taken[0] if taken else ''}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,7 +17,15 @@ from omnifeat.data.splits import MOST_GAP_DAYS, HashSplit, TimeSplit
 from omnifeat.data.tasks import PAIR_TASKS
 from omnifeat.errors import DataError, SettingError
 
-__all__ = ["TABLE_1_ACTIONS", "PairSettings", "SplitRequest", "parse_actions", "split_of"]
+__all__ = [
+    "TABLE_1_ACTIONS",
+    "PairSettings",
+    "SplitRequest",
+    "actions_that_pair",
+    "options_for_log",
+    "parse_actions",
+    "split_of",
+]
 
 # Table 1 of the paper; sets of pairs that are not in it have no actions
 TABLE_1_ACTIONS: dict[str, tuple[str, ...]] = {
@@ -88,6 +97,30 @@ def parse_actions(options: list[str]) -> dict[str, tuple[str, ...]]:
     return {name: actions[name] for name in PAIR_TASKS if actions.get(name)}
 
 
+def actions_that_pair(there: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Set of pairs -> those of some (entity type, action) that may make its pairs; without sets of none."""
+    kinds = list(there)
+    found = {
+        name: [action for other, action in kinds if other == kind and action in allowed]
+        for name, (kind, allowed) in PAIR_TASKS.items()
+    }
+    return {name: actions for name, actions in found.items() if actions}
+
+
+def options_for_log(dataset: Dataset) -> list[str]:
+    """Options of `omnifeat pairs` without which it would make no pair of this log; none where its own actions do."""
+    if "engagements" not in dataset.tables():
+        return []
+    there: set[tuple[str, str]] = set()
+    for batch in dataset.batches("engagements", ["entity_type", "action"]):
+        kinds = pa.table(batch).group_by(["entity_type", "action"]).aggregate([]).to_pylist()
+        there.update((row["entity_type"], row["action"]) for row in kinds)
+    able = actions_that_pair(sorted(pair for pair in there if None not in pair))
+    if any(action in TABLE_1_ACTIONS.get(name, ()) for name, actions in able.items() for action in actions):
+        return []
+    return [f"--actions {name}={','.join(actions)}" for name, actions in able.items()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
     """How to split a log that has no recorded split: by moments, or by shares of its rows.
@@ -97,7 +130,7 @@ class SplitRequest:
     development_from, test_from
         First moments of the two parts; both or neither.
     development, test
-        Shares of the log's rows, for where no moments are given.
+        Shares of the log's rows, for where no moments are given; 0 for no such part.
     gap_days
         Days left out before each part.
     """
@@ -167,17 +200,25 @@ def _days(dataset: Dataset, request: SplitRequest) -> tuple[datetime, datetime]:
     days = np.array(sorted(rows), dtype=np.int64)
     counts = np.array([rows[day] for day in days.tolist()], dtype=np.float64)
     share_from = counts[::-1].cumsum()[::-1] / counts.sum()  # of rows on this day or later
-    if len(days) < 3:
+    # the first day trains; a part of no share begins beyond the last day and its gap
+    needed = 1 + (request.development > 0) + (request.test > 0)
+    if len(days) < needed:
         raise DataError(
             f"{dataset.place(table)} covers {len(days)} day{'s' if len(days) > 1 else ''}, too few to split by days: "
             "give --development-from and --test-from with times, or record a split by hash in dataset.json"
         )
-    # the first day trains, the second may develop
-    test = int(np.argmin(np.abs(share_from[2:] - request.test))) + 2
-    development = int(np.argmin(np.abs(share_from[1:test] - request.development - request.test))) + 1
+    place = len(days)
+    test = int(days[-1]) + 1 + math.ceil(request.gap_days)
+    if request.test > 0:
+        place = int(np.argmin(np.abs(share_from[needed - 1 :] - request.test))) + needed - 1
+        test = int(days[place])
+    development = test
+    if request.development > 0:
+        place = int(np.argmin(np.abs(share_from[1:place] - request.development - request.test))) + 1
+        development = int(days[place])
     first = date(1970, 1, 1)
     try:
-        starts = [first + timedelta(days=int(days[place])) for place in (development, test)]
+        starts = [first + timedelta(days=day) for day in (development, test)]
     except OverflowError as error:
         raise DataError(
             f"{dataset.place(table)} has times in no year from 1 to 9999: correct them or leave the rows out"

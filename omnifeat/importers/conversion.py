@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -14,16 +15,31 @@ import pyarrow.compute as pc
 
 from omnifeat.data.id_texts import id_texts
 from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, Column
-from omnifeat.data.times import TIME_UNITS, likely_unit, parse_times
+from omnifeat.data.times import TIME_FORM, TIME_UNITS, likely_unit, look_of, odd_times, parse_times
 from omnifeat.errors import DataError
+from omnifeat.importers.cells import LIKELY_NULLS, ROUNDED, holds_ids, unwrapped
 from omnifeat.importers.number_texts import AmbiguousError, NumberForm
 
-__all__ = ["TIME_UNITS", "convert_column"]
+__all__ = ["TIME_UNITS", "UnreadableError", "convert_column", "null_hint"]
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,19}(?:\.0*)?")
 _DIGITS = r"^\s*-?[0-9]{1,18}\s*$"
 _JSON_TEXTS = r'^\s*\[\s*(".*")?\s*\]\s*$'
 _REMEDY = "correct it or map another column"
+
+
+class UnreadableError(DataError):
+    """A value that cannot be converted. `what` is the sentence without what to do about it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}.")
+        self.what = what
+
+
+def null_hint(value: object) -> str:
+    """What to say where a word that programs write for nothing cannot be read; empty for any other value."""
+    word = value.strip() if isinstance(value, str) else ""
+    return f"say --null-word {shlex.quote(word)} if it stands for nothing" if word in LIKELY_NULLS else ""
 
 
 def convert_column(
@@ -76,7 +92,8 @@ def convert_column(
     if wanted.equals(TIMESTAMP):
         return _times(values, place, time_unit)
     if pa.types.is_string(wanted):
-        return _ids(values, place) if column.key or column.name.endswith("_id") else _texts(values, place)
+        read = _ids if holds_ids(column) else _names if column.key else _texts
+        return read(values, place)
     if pa.types.is_list(wanted):
         return _lists(values, wanted, list_separator, place)
     if pa.types.is_integer(wanted):
@@ -105,9 +122,11 @@ class _Place:
     def error(self, position: int, value: object, wanted: str, why: str = "") -> DataError:
         shown = repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-        return DataError(
+        why = why or null_hint(value)
+        return UnreadableError(
             f"{self.file}, column '{self.column}', row {self.first_row + position}: {shown} is not {wanted}"
-            f"{f' ({why})' if why else ''}; {self.remedy}."
+            f"{f' ({why})' if why else ''}",
+            self.remedy,
         )
 
 
@@ -125,14 +144,42 @@ def _times(values: pa.Array, place: _Place, unit: str | None) -> pa.Array:
     def wrong(position: int, value: Any) -> DataError:
         number = isinstance(value, int | float) or (isinstance(value, str) and _WHOLE.fullmatch(value.strip()))
         fits = likely_unit(pa.array([float(value)])) if number else None
-        return place.error(position, value, "a time", f"say --time-unit {fits}" if fits else "")
+        look = None if fits else look_of(value)
+        why = f"say --time-unit {fits}" if fits else f"it looks like {look}" if look else ""
+        return place.error(position, value, TIME_FORM, why)
 
     if pa.types.is_string(values.type) and pc.all(pc.match_substring_regex(values, _DIGITS)).as_py():
         values = pc.utf8_trim_whitespace(values).cast(pa.int64())  # the quick way for a log of counts
-    return parse_times(values, wrong, unit)
+    times = parse_times(values, wrong, unit)
+    _refuse_other_look(values, times, place)
+    return times
+
+
+def _refuse_other_look(values: pa.Array, times: pa.Array, place: _Place) -> None:
+    """Raise where half or more of the times that no log has are numbers of another meaning, such as 202403."""
+    odd = odd_times(times)
+    if odd is None:
+        return
+    looks = [(row, look) for row in odd.places if (look := look_of(values[row].as_py())) is not None]
+    if 2 * len(looks) >= len(odd.places):
+        row, look = looks[0]
+        raise place.error(row, values[row].as_py(), TIME_FORM, f"it looks like {look}")
 
 
 def _ids(values: pa.Array, place: _Place) -> pa.Array:
+    ids = _names(values, place)
+    if not pa.types.is_string(values.type):
+        return ids
+    ids = unwrapped(ids)
+    rounded = pc.match_substring_regex(ids, f"^{ROUNDED.pattern}$")
+    if pc.any(rounded).as_py():
+        position = pc.index(rounded, True).as_py()
+        why = "a spreadsheet cut its digits off: format the column there as text and write the ids again"
+        raise place.error(position, values[position].as_py(), "an id", why)
+    return ids
+
+
+def _names(values: pa.Array, place: _Place) -> pa.Array:
     where = f"{place.file}, column '{place.column}'"
     return pc.cast(id_texts(values, where, place.first_row), pa.string())
 
@@ -207,6 +254,7 @@ def _numbers(
 
 
 def _finite(values: pa.Array, place: _Place) -> pa.Array:
+    values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)  # as pandas writes nothing
     wrong = pc.fill_null(pc.invert(pc.is_finite(values)), False)
     if pc.any(wrong).as_py():
         position = pc.index(wrong, True).as_py()
@@ -274,7 +322,8 @@ def _checked(vector: list[float], width: int | None, position: int, value: objec
 def _rows(values: pa.Array, place: _Place, convert: Callable[[Any], Any], what: str) -> list[Any]:
     rows: list[Any] = []
     for position, value in enumerate(values.to_pylist()):
-        if value is None or value == "" or (isinstance(value, str) and not value.strip() and what != "text"):
+        nothing = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+        if nothing or (isinstance(value, str) and not value.strip() and what != "text"):
             rows.append(None)
             continue
         try:

@@ -33,10 +33,10 @@ OPTIONS: dict[str, type] = {
     "drop-extra": bool, "keep-html": bool, "list-separator": str, "time-unit": str, "delimiter": str, "quote": str,
     "escape": str, "encoding": str, "decimal": str, "split": str, "split-column": str, "test": float,
     "development": float, "salt": str, "development-from": str, "test-from": str, "gap-days": float, "name": str,
-    "licence": str,
+    "licence": str, "null-words": list,
 }  # fmt: skip
 _OF_A_TABLE = ("map", "map-if-there", "set", "values", "drop", "skip-rows-without", "empty-if-unreadable", "keep-first")
-_WORDS = {bool: "true or false", str: "text", float: "a number"}
+_WORDS = {bool: "true or false", str: "text", float: "a number", list: "a list of texts"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def read_mapping(name: str, tables: Collection[str]) -> TableMapping:
             known = [*OPTIONS, *TABLES]
             raise DataError(
                 f"The mapping {name} has the key '{key}', which is no option and no table"
-                f"{did_you_mean(key, known) or '; write [TABLE] and under it map = {{ COLUMN = ... }}'}"
+                f"{did_you_mean(key, known) or '; write [TABLE] and under it map = { COLUMN = ... }.'}"
             )
     return TableMapping(options, _choices({table: part for table, part in parts.items() if table in tables}))
 
@@ -146,7 +146,7 @@ def _typed(name: str, key: str, value: Any, kind: type) -> Any:
         return value.isoformat()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is list and not _texts(value)):
         raise DataError(f"The mapping {name}: '{key}' must be {_WORDS[kind]} but is {value!r}; correct it.")
     return value
 

@@ -6,6 +6,7 @@ by a pattern and not by Python's parser, which drops what follows a "<" that is 
 
 import html
 import re
+from html.entities import html5
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -68,10 +69,16 @@ def plain_text(text: str | None) -> str | None:
         if "<" not in text and "&" not in text:
             break
         before = text
-        text = _REFERENCE.sub(lambda match: html.unescape(match[0]), _without_tags(text))
+        text = _REFERENCE.sub(_referred, _without_tags(text))
         if text == before:
             break
     return " ".join(text.split()) or None
+
+
+def _referred(match: re.Match[str]) -> str:
+    """What a reference stands for; a name that HTML does not know with its semicolon stays, as in "&region;"."""
+    name = match[0][1:]
+    return html.unescape(match[0]) if name[0] == "#" or name in html5 else match[0]
 
 
 def plain_texts(texts: pa.Array) -> tuple[pa.Array, int]:

@@ -5,8 +5,9 @@ A reader of dataset folders types columns by their names. Here names are not yet
 """
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,11 +18,13 @@ from omnifeat.data.files import column_names, conformed_batches, open_parts, set
 from omnifeat.data.locations import FileFormat, Location, file_format, part_files
 from omnifeat.data.schema import listed_names
 from omnifeat.errors import DataError, SettingError
+from omnifeat.importers.cells import SURE_NULLS, without_nulls, words_like_nothing
+from omnifeat.importers.dialect_doubts import doubts
 
-__all__ = ["Source", "TextOptions", "is_parquet_type"]
+__all__ = ["NullsMet", "Source", "TextOptions", "is_parquet_type"]
 
 _BATCH_ROWS = 65_536
-_WORDS = {"tab": "\t", "none": None, "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
+_WORDS = {"tab": "\t", "\\t": "\t", "none": None, "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
 _DECIMALS = {".": ".", "point": ".", ",": ",", "comma": ","}
 # Numbers that are text again as they were: no leading zero, no exponent, no zero at the end of a fraction.
 _WHOLE = r"-?(0|[1-9][0-9]{0,17})"
@@ -40,6 +43,8 @@ class TextOptions:
         A name that Python knows.
     decimal
         "." or ",".
+    null_words
+        Texts that stand for nothing, beside `\\N`.
     """
 
     delimiter: str | None = None
@@ -47,6 +52,7 @@ class TextOptions:
     escape: str | None = None
     encoding: str | None = None
     decimal: str | None = None
+    null_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.decimal is not None and self.decimal not in _DECIMALS:
@@ -56,13 +62,21 @@ class TextOptions:
 
     def over(self, guessed: TextDialect) -> TextDialect:
         """The dialect that was guessed, with what was said in its place. Raises `SettingError` for impossible signs."""
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        said = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "null_words"}
         signs = {name: _WORDS.get(sign, sign) for name, sign in said.items() if sign is not None}
         if signs.get("decimal") == guessed.thousands:
             signs["thousands"] = None
         if "delimiter" in signs and guessed.quote is None and "quote" not in signs and signs["delimiter"] != "\t":
             signs["quote"] = '"'  # a .tsv has none, other files do
         return replace(guessed, **signs)
+
+
+@dataclass
+class NullsMet:
+    """Texts for nothing, by column: those that were emptied, and those that may be words like any other."""
+
+    emptied: dict[str, Counter[str]] = field(default_factory=dict)
+    kept: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 class Source:
@@ -82,12 +96,16 @@ class Source:
         kind = file_format(location.name)
         self._is_text = kind.kind == "csv"
         self._types: dict[str, pa.DataType] = {}
+        self._nulls = (*SURE_NULLS, *text.null_words)
         self._said = ""
+        self._doubts: list[str] = []
         dialect = None
         if self._is_text:
             dialect = text.over(guess_dialect(location, kind))
             if dialect != _default(location, kind):
                 self._said = dialect.in_words()
+            given = {one.name for one in fields(text) if getattr(text, one.name) is not None}
+            self._doubts = list(doubts(location, kind, dialect, given))
             for other in part_files(path)[1:]:
                 self._refuse_other_delimiter(other, text, location.name, dialect)
         self._decimal = dialect.decimal if dialect is not None else "."
@@ -106,11 +124,25 @@ class Source:
         """Sentences on what was told from the first lines, and on parts that lack columns."""
         if self._said:
             yield f"{self.path} is read with {self._said}."
+        yield from self._doubts
+        yield from self._folder_names()
         for part in self._parts if self._is_text else ():
             lacking = [name for name in self.names() if name not in part.names()]
             if lacking:
                 shown = ", ".join(f"'{name}'" for name in lacking)
                 yield f"{part.location.name} has no column {shown}, as other parts have: its rows have nothing there."
+
+    def _folder_names(self) -> Iterator[str]:
+        """A sentence on folders named `dt=2024-03-01` above a lone file: they are columns of the whole folder alone."""
+        for part in self._parts[:1] if len(self._parts) == 1 else ():
+            read = [name for name, _ in part.location.partition]
+            for folder in part.location.path.split("/")[:-1]:
+                name, equals, value = folder.partition("=")
+                if equals and name and name not in (*read, *part.names()):
+                    yield (
+                        f"{self.path} lies in a folder named {folder}, which was not read: give the folder above it to "
+                        f"have a column '{name}', or say --set TABLE.{name}={value}."
+                    )
 
     def names(self) -> list[str]:
         """Names of the columns of any part; one that stands twice in a part stands twice here."""
@@ -155,10 +187,13 @@ class Source:
             self._types[column] = settled_schema(self._parts, [column]).field(column).type
         return self._types[column]
 
-    def batches(self, columns: Sequence[str], inferred: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str], inferred: Sequence[str] = (), met: NullsMet | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the columns in batches; those of a CSV file as text, but for the `inferred` ones.
 
-        Inferred columns have the type that all values of a file share, or text where part files do not agree.
+        Inferred columns have the type that all values of a file share, or text where part files do not agree. Texts
+        that stand for nothing are null, and counted in `met`.
         """
         if self._is_text:
             found = self._as_written(list(inferred)) if inferred else pa.schema([])
@@ -169,7 +204,15 @@ class Source:
         for part in self._parts:
             for batch in conformed_batches(part, schema, _BATCH_ROWS):
                 if batch.num_rows:
-                    yield batch
+                    yield self._with_nulls(batch, met or NullsMet())
+
+    def _with_nulls(self, batch: pa.RecordBatch, met: NullsMet) -> pa.RecordBatch:
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name in [name for name, values in columns.items() if pa.types.is_string(values.type)]:
+            columns[name], found = without_nulls(columns[name], self._nulls)
+            met.emptied.setdefault(name, Counter()).update(found)
+            met.kept.setdefault(name, Counter()).update(words_like_nothing(columns[name]))
+        return pa.RecordBatch.from_pydict(columns)
 
 
 def is_parquet_type(kind: pa.DataType) -> bool:

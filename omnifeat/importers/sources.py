@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from omnifeat.data.locations import json_reason
 from omnifeat.errors import DataError
 
 __all__ = [
@@ -111,7 +112,8 @@ def _parsed(content: bytes, path: Path) -> Any:
         ) from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; fetch it again."
+            f"{path} is not valid JSON: {json_reason(error)} at line {error.lineno}, column {error.colno}; fetch it "
+            "again."
         ) from error
     except ValueError as error:  # Python reads no whole number of more than 4,300 digits
         raise DataError(f"{path} holds a number that is too long; correct it.") from error

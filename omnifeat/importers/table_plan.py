@@ -1,9 +1,11 @@
 """Where each column of a table comes from: what the user said of columns, put together with what the file has."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from omnifeat.data.close_names import nearly, same_but_for_case
 from omnifeat.data.schema import TABLES, Column, TableSchema, did_you_mean, known_type, missing_column_message
 from omnifeat.errors import DataError, SettingError
 from omnifeat.importers.number_texts import NumberForm
@@ -22,7 +24,7 @@ class Choices:
     mapping
         Target -> column of the file.
     mapping_if_there
-        Target -> columns of the file, the first of which that is there is taken; none may be.
+        Target -> columns of the file; each row has the first value that one of them has there. None may be there.
     constants
         Target -> one text for all rows.
     values
@@ -94,11 +96,16 @@ class Plan:
     typed: dict[str, Column] = field(default_factory=dict)  # columns of other tables' names that hold what they should
     widths: dict[str, int] = field(default_factory=dict)  # of vector columns
     numbers: dict[str, NumberForm] = field(default_factory=dict)  # of columns of numbers that are texts in the file
+    further: dict[str, tuple[str, ...]] = field(default_factory=dict)  # target -> columns for rows with nothing there
 
     @property
     def schema(self) -> TableSchema:
         """The table's schema."""
         return TABLES[self.table]
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The columns of the file that a target is read from, in order."""
+        return (self.columns[name], *self.further.get(name, ()))
 
     def known(self, name: str) -> Column | None:
         """What the column must be; None where it may be anything."""
@@ -145,13 +152,15 @@ def make_plan(
     """
     schema = TABLES[table]
     fixed = _of(table, choices.constants)
-    columns = _columns(schema, path, there, choices, keep_extra, notes)
+    columns, further = _columns(schema, path, there, choices, keep_extra, notes)
     _check_required(schema, path, there, columns, fixed)
     for name, value in fixed.items():
         column = schema.column(name)
-        if column is not None and column.choices and value not in column.choices:
-            raise SettingError(f"'{table}.{name}' cannot be '{value}'; it is one of: {', '.join(column.choices)}.")
-    twice = next((column for column in columns.values() if there.count(column) > 1), None)
+        _check_choice(f"'{table}.{name}'", column, value)
+    more = [column for names in further.values() for column in names]
+    read = [*columns.values(), *more]
+    _note_near_names(schema, there, columns, [*fixed, *_names(table, choices.drop), *more], notes)
+    twice = next((column for column in read if there.count(column) > 1), None)
     if twice is not None:
         raise DataError(
             f"{path} has two columns named '{twice}'; give each its own name, or leave them out with --drop "
@@ -161,22 +170,33 @@ def make_plan(
     lenient = _names(table, choices.empty_if_unreadable)
     values = _of(table, choices.values)
     known = [name for name in columns if schema.column(name) is not None]
+    for name, meant in values.items():
+        for text, value in meant.items():
+            _check_choice(f"--value {table}.{name}:{text}={value}: '{table}.{name}'", schema.column(name), value)
     may_lack = _names(table, choices.if_there)
     _check_names(f"--skip-rows-without {table}", skip, [*columns, *may_lack], f"column that is taken from {path}")
     for option, names in (("--empty-if-unreadable", lenient), ("--value", values)):
         _check_names(f"{option} {table}", names, [*known, *may_lack], "column that the table knows and the file has")
     return Plan(
         table, path, columns, fixed, tuple(name for name in skip if name in columns),
-        frozenset(lenient).intersection(known), table in choices.keep_first, values,
+        frozenset(lenient).intersection(known), table in choices.keep_first, values, further=further,
     )  # fmt: skip
 
 
 def _columns(
     schema: TableSchema, path: str, there: Sequence[str], choices: Choices, keep_extra: bool, notes: list[str]
-) -> dict[str, str]:
-    """Target -> column of the file."""
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Target -> column of the file, and target -> columns for the rows that have nothing there."""
     fixed = _of(schema.name, choices.constants)
     columns = _of(schema.name, choices.mapping)
+    further: dict[str, tuple[str, ...]] = {}
+    for name in (*columns, *fixed):
+        near = nearly(name, [column.name for column in schema.columns])
+        if schema.column(name) is None and known_type(name) is None and near is not None:
+            notes.append(
+                f"Table {schema.name}: '{name}' is no column that the table knows, and becomes one of your own; did "
+                f"you mean '{near}'?"
+            )
     absent = [column for column in columns.values() if column not in there]
     if absent:
         raise DataError(f"{missing_column_message(path, absent, there)}; correct the mapping.".replace("?;", ";"))
@@ -184,10 +204,11 @@ def _columns(
     known = [*there, *(column.name for column in schema.columns), *_names(schema.name, choices.if_there)]
     _check_names(f"--drop {schema.name}", dropped, known, f"column of {path} or of the table")
     for name, candidates in _of(schema.name, choices.mapping_if_there).items():
-        column = next((column for column in candidates if column in there), None)
-        if column is not None and name not in (*columns, *fixed, *dropped):
-            columns[name] = column
-    used = set(columns.values())
+        found = list(dict.fromkeys(column for one in candidates for column in _there(one, there)))
+        if found and name not in (*columns, *fixed, *dropped):
+            columns[name], further[name] = found[0], tuple(found[1:])
+    _take_other_writings(schema, there, columns, [*fixed, *dropped], notes)
+    used = {*columns.values(), *(column for names in further.values() for column in names)}
     for name in there:
         if name in dropped:
             continue
@@ -198,7 +219,67 @@ def _columns(
                 )
         elif schema.column(name) is not None or (keep_extra and name not in used):
             columns[name] = name
-    return columns
+    _add_other_writings(schema, there, columns, further, dropped, notes)
+    return columns, further
+
+
+def _there(name: str, there: Sequence[str]) -> list[str]:
+    """The column of that name, or the one that differs in letter case or blanks; nothing where it may be several."""
+    alike = [name] if name in there else same_but_for_case(name, there)
+    return alike if len(alike) == 1 else []
+
+
+def _take_other_writings(
+    schema: TableSchema, there: Sequence[str], columns: dict[str, str], settled: Collection[str], notes: list[str]
+) -> None:
+    """Add columns that the table knows and the file writes otherwise, such as `Title` for `title`."""
+    for name in (column.name for column in schema.columns if column.name not in (*columns, *settled, *there)):
+        alike = [other for other in same_but_for_case(name, there) if other not in (*columns.values(), *settled)]
+        if len(alike) == 1:
+            columns[name] = alike[0]
+            notes.append(f"Table {schema.name}: the file's column '{alike[0]}' is taken for '{name}'.")
+        elif alike:
+            shown = " and ".join(f"'{other}'" for other in alike)
+            notes.append(
+                f"Table {schema.name}: {shown} may both be '{name}', and neither was taken for it; say which with "
+                f"--map {schema.name}.{name}=COLUMN."
+            )
+
+
+def _add_other_writings(
+    schema: TableSchema, there: Sequence[str], columns: Mapping[str, str], further: dict[str, tuple[str, ...]],
+    dropped: Collection[str], notes: list[str],
+) -> None:  # fmt: skip
+    """Let columns that one part writes `title` and the next `Title` be one."""
+    for name in [name for name, column in columns.items() if name == column and schema.column(name) is not None]:
+        read = {column for target, column in columns.items() if target != column}
+        alike = [other for other in same_but_for_case(name, there) if other not in read and other not in dropped]
+        if alike and name not in further:
+            further[name] = tuple(alike)
+            shown = ", ".join(f"'{other}'" for other in alike)
+            notes.append(f"Table {schema.name}: {shown} is taken for '{name}' in rows that have nothing there.")
+
+
+def _note_near_names(
+    schema: TableSchema, there: Sequence[str], columns: Mapping[str, str], settled: Collection[str], notes: list[str]
+) -> None:
+    """Tell of columns that nobody took and that are a letter or two from one that the table knows."""
+    own = {column.name for column in schema.columns}
+    used = {column for name, column in columns.items() if name != column}  # and not kept under its own name
+    strange = [name for name in there if name not in own and name not in used and name not in settled]
+    for name in sorted(own.difference(columns, settled)):
+        near = nearly(name, strange)
+        if near is not None:
+            notes.append(
+                f"Table {schema.name}: there is no column '{name}', but '{near}' is close to it; --map "
+                f"{schema.name}.{name}={near} takes it."
+            )
+
+
+def _check_choice(what: str, column: Column | None, value: str) -> None:
+    if column is not None and column.choices and value not in column.choices:
+        hint = did_you_mean(value, column.choices).rstrip("?")
+        raise SettingError(f"{what} cannot be '{value}'; it is one of: {', '.join(column.choices)}{hint}.")
 
 
 def _check_names(option: str, names: Collection[str], there: Collection[str], what: str) -> None:
@@ -214,6 +295,10 @@ def _check_required(
     missing = [name for name in schema.required if name not in columns and name not in fixed]
     if missing:
         sentence = missing_column_message(path, missing, there).rstrip("?")
+        if re.search(rf"(^|[/\\\\]){re.escape(missing[0])}=[^/\\\\]+[/\\\\]", path):
+            raise DataError(
+                f"{sentence}; a folder's name gives '{missing[0]}': give the folder above it in place of the file."
+            )
         raise DataError(
             f"{sentence}; name the right one with --map {schema.name}.{missing[0]}=COLUMN "
             f"or one value for all rows with --set {schema.name}.{missing[0]}=VALUE."

@@ -5,8 +5,7 @@ Tables stream through in batches; nothing but one batch and the distinct ids is 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,13 +14,15 @@ import pyarrow.compute as pc
 from omnifeat.data.schema import TIMESTAMP, VECTOR, Column, TableSchema
 from omnifeat.data.times import UNIT_NAMES, likely_unit, odd_times
 from omnifeat.errors import DataError
-from omnifeat.importers.conversion import convert_column
+from omnifeat.importers.cells import holds_ids, unwrapped
+from omnifeat.importers.conversion import UnreadableError, convert_column, null_hint
 from omnifeat.importers.number_texts import NumberForm, currencies
 from omnifeat.importers.plain_text import HUMAN_TEXT, plain_texts
 from omnifeat.importers.reading import Source
 from omnifeat.importers.table_plan import Plan
+from omnifeat.importers.table_tally import Tally, commonest
 
-__all__ = ["Formats", "Tally", "convert", "converted_batches"]
+__all__ = ["Formats", "convert", "converted_batches", "told_of"]
 
 
 @dataclass(frozen=True)
@@ -33,51 +34,27 @@ class Formats:
     keep_html: bool
 
 
-@dataclass
-class Tally:
-    """What was met in one table on the way."""
-
-    rows: int = 0  # read
-    written: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)  # by column
-    repeated: int = 0
-    emptied: Counter[str] = field(default_factory=Counter)
-    first_emptied: dict[str, str] = field(default_factory=dict)
-    html: Counter[str] = field(default_factory=Counter)
-    currencies: Counter[str] = field(default_factory=Counter)
-    odd_times: Counter[str] = field(default_factory=Counter)
-    first_odd: dict[str, tuple[int, datetime, str]] = field(default_factory=dict)
-
-    def told(self, plan: Plan, time_unit: str) -> Iterator[str]:
-        """Sentences on what was left out, changed or odd."""
-        begin = f"Table {plan.table}:"
-        for name, count in self.skipped.items():
-            yield f"{begin} {count:,} rows without '{name}' were left out."
-        if plan.keep_first:
-            key = plan.schema.unique_key[0]
-            yield f"{begin} {self.repeated:,} rows whose '{key}' stands in an earlier row were left out."
-        for name in sorted(plan.lenient):
-            first = f", first {self.first_emptied[name]}" if name in self.first_emptied else ""
-            yield f"{begin} {self.emptied[name]:,} values of '{name}' that cannot be read were left empty{first}."
-        for name, count in self.html.items():
-            if count:
-                yield f"{begin} HTML was taken out of {count:,} cells of '{name}'; --keep-html keeps it."
-        if self.currencies:
-            shown = ", ".join(f"{unit} ({count:,})" for unit, count in self.currencies.most_common(5))
-            several = " They are not converted into one." if len(self.currencies) > 1 else ""
-            yield f"{begin} prices were read without their currency: {shown}.{several}"
-        for name, count in self.odd_times.items():
-            row, moment, reason = self.first_odd[name]
-            yield (
-                f"{begin} {count:,} times in '{name}' are {reason}, first {moment:%Y-%m-%d %H:%M} in row {row}: "
-                f"check --time-unit (it is {time_unit})."
-            )
-
-
 def convert(
     plan: Plan, batch: pa.RecordBatch, known: Column, first_row: int, formats: Formats, tally: Tally | None = None
 ) -> pa.Array:
-    """One column of a batch in its type; values of a lenient column that cannot be converted are left empty."""
+    """One column of a batch in its type, each row from the first of its sources that has something there.
+
+    Values of a lenient column that cannot be converted are left empty.
+    """
+    found = _convert_source(plan, batch, known, first_row, formats, tally)
+    for column in plan.further.get(known.name, ()):
+        empty = _absent(found)
+        if not pc.any(empty).as_py():
+            break
+        other = replace(plan, columns={**plan.columns, known.name: column})
+        rest = _convert_source(other, batch, known, first_row, formats, tally)
+        found = rest if pc.all(empty).as_py() else pc.if_else(empty, rest, found)
+    return found
+
+
+def _convert_source(
+    plan: Plan, batch: pa.RecordBatch, known: Column, first_row: int, formats: Formats, tally: Tally | None
+) -> pa.Array:
     values = batch.column(plan.columns[known.name])
     try:
         return _convert_values(plan, values, known, first_row, formats)
@@ -87,9 +64,17 @@ def convert(
         wrong = list(_unreadable(plan, values, known, first_row, formats))
         if tally is not None:
             tally.emptied[known.name] += len(wrong)
-            tally.first_emptied.setdefault(known.name, str(error).split(";")[0])
+            tally.first_emptied.setdefault(known.name, told_of(error))
+            if known.choices:
+                texts = values.take(pa.array(wrong)).cast(pa.string())
+                tally.unknown.setdefault(known.name, Counter()).update(texts.to_pylist())
         mask = pc.is_in(pa.array(range(len(values))), pa.array(wrong))
         return _convert_values(plan, _emptied(values, mask), known, first_row, formats)
+
+
+def told_of(error: DataError) -> str:
+    """What an error says, without what to do about it."""
+    return error.what if isinstance(error, UnreadableError) else str(error).rstrip(".")
 
 
 def _convert_values(plan: Plan, values: pa.Array, known: Column, first_row: int, formats: Formats) -> pa.Array:
@@ -118,9 +103,14 @@ def _check_choices(plan: Plan, known: Column, values: pa.Array, first_row: int) 
         found = values[position].as_py()
         # a text with line ends cannot be given as an option
         which = f"say which of them it is with --value {target}:{found}=VALUE, " if found.isprintable() else ""
-        raise DataError(
+        others = Counter(values.filter(strange).to_pylist())
+        counted = f" (the first {len(values):,} rows hold {commonest(others)})" if len(others) > 1 else ""
+        hint = null_hint(found)
+        raise UnreadableError(
             f"{plan.path}, column '{plan.columns[known.name]}', row {first_row + position}: {found!r} is not one of "
-            f"{', '.join(known.choices)}; correct it, {which}or set one value for all rows with --set {target}=VALUE."
+            f"{', '.join(known.choices)}{counted}",
+            f"{f'{hint}, ' if hint else ''}correct it, {which}set one value for all rows with --set {target}=VALUE, or "
+            f"leave such rows out with --empty-if-unreadable {target} --skip-rows-without {target}",
         )
 
 
@@ -142,10 +132,10 @@ def _unreadable(
 def converted_batches(plan: Plan, source: Source, formats: Formats, tally: Tally) -> Iterator[pa.RecordBatch]:
     """The batches of one table in the types of the schema; tells in `tally` what was met."""
     seen: dict[tuple[Any, ...], int] = {}
-    wanted = list(dict.fromkeys(plan.columns.values()))
-    typed = {column for name, column in plan.columns.items() if plan.known(name) is not None}
+    wanted = list(dict.fromkeys(column for name in plan.columns for column in plan.sources(name)))
+    typed = {column for name in plan.columns if plan.known(name) is not None for column in plan.sources(name)}
     inferred = [column for column in wanted if column not in typed]
-    for read in source.batches(wanted, inferred):
+    for read in source.batches(wanted, inferred, tally.nulls):
         first_row = tally.rows + 1
         tally.rows += read.num_rows
         kept, batch = _without_skipped(plan, read, first_row, formats, tally)
@@ -169,9 +159,14 @@ def converted_batches(plan: Plan, source: Source, formats: Formats, tally: Tally
         if kept is not None:
             made = made.filter(kept)
         tally.written += made.num_rows
+        if "title" in plan.columns and plan.schema.column("title") is not None:
+            tally.untitled += pc.sum(_absent(made.column("title"))).as_py() or 0
         yield made
     if tally.written == 0:
         why = f" after {tally.rows:,} were left out" if tally.rows else ""
+        unread = "; ".join(f"'{name}' holds {commonest(texts)}" for name, texts in tally.unknown.items())
+        if unread:
+            why += f" ({unread}: say with --value what such a text stands for)"
         raise DataError(f"{plan.path} holds no rows{why}; give a file with rows, or leave --{plan.table} out.")
 
 
@@ -229,6 +224,11 @@ def _note(
     tally: Tally,
 ) -> None:
     read = batch.column(plan.columns[known.name])
+    if holds_ids(known):
+        for column in plan.sources(known.name):
+            _note_unwrapped(known.name, batch.column(column), tally)
+    if pa.types.is_floating(read.type):
+        tally.not_numbers[known.name] += pc.sum(pc.is_nan(read)).as_py() or 0
     if known.name == "price" and pa.types.is_string(read.type):
         tally.currencies += currencies(read.filter(pc.is_valid(values)).to_pylist())
     if known.type == TIMESTAMP:
@@ -237,6 +237,17 @@ def _note(
             _refuse_other_unit(plan, known, read, values, odd.first_row, first_row, formats)
             tally.odd_times[known.name] += odd.rows
             tally.first_odd.setdefault(known.name, (first_row + odd.first_row, odd.first, odd.reason))
+
+
+def _note_unwrapped(name: str, read: pa.Array, tally: Tally) -> None:
+    if not pa.types.is_string(read.type):
+        return
+    ids = unwrapped(read)
+    changed = pc.fill_null(pc.not_equal(ids, read), False)
+    if pc.any(changed).as_py():
+        first = pc.index(changed, True).as_py()
+        tally.unwrapped[name] += pc.sum(changed).as_py()
+        tally.first_unwrapped.setdefault(name, (read[first].as_py(), ids[first].as_py()))
 
 
 def _refuse_other_unit(

@@ -16,11 +16,13 @@ from omnifeat.data.times import TIME_UNITS
 from omnifeat.data.trec import is_trec_file
 from omnifeat.errors import DataError, SettingError
 from omnifeat.importers.judged import with_notes
+from omnifeat.importers.meetings import Meetings
 from omnifeat.importers.number_texts import NumberForm
 from omnifeat.importers.reading import Source, TextOptions, is_parquet_type
 from omnifeat.importers.sources import ImportResult
 from omnifeat.importers.table_plan import Choices, Plan, make_plan
-from omnifeat.importers.table_rows import Formats, Tally, convert, converted_batches
+from omnifeat.importers.table_rows import Formats, convert, converted_batches, told_of
+from omnifeat.importers.table_tally import Tally
 
 __all__ = ["import_table"]
 
@@ -79,7 +81,8 @@ def import_table(
     SettingError
         For an unknown table or column, a mapping of a table that is not given, a target set twice.
     DataError
-        For a missing file or column, and for the first value that cannot be converted, with its row.
+        For a missing file or column, for the first value that cannot be converted, with its row, and where none of the
+        ids that one table names stands in the catalogue given beside it.
     OutputError
         Where `out` cannot be written.
     """
@@ -107,12 +110,15 @@ def import_table(
         split=split, notes=notes,
     )  # fmt: skip
     counts: dict[str, int] = {}
+    meetings = Meetings(tables)
     with DatasetWriter(out, info, overwrite=overwrite) as writer:
         for plan in plans:
             tally = Tally()
-            writer.write(plan.table, converted_batches(plan, sources[plan.table], formats, tally))
+            rows = converted_batches(plan, sources[plan.table], formats, tally)
+            writer.write(plan.table, meetings.watched(plan.table, rows))
             counts[plan.table] = tally.written
             notes += tally.told(plan, time_unit)
+        notes += meetings.told()
         with_notes(writer, notes)
     return ImportResult(Path(out), counts, notes)
 
@@ -188,7 +194,7 @@ def _with_foreign(plan: Plan, source: Source, formats: Formats, notes: list[str]
     for known in plan.foreign():
         row, width = 1, None
         try:
-            for batch in source.batches([plan.columns[known.name]]):
+            for batch in source.batches(list(plan.sources(known.name))):
                 values = convert(replace(plan, widths={known.name: width} if width else {}), batch, known, row, formats)
                 width = width or max(vector_width(values.type), 0) or None
                 row += batch.num_rows
@@ -196,8 +202,7 @@ def _with_foreign(plan: Plan, source: Source, formats: Formats, notes: list[str]
             if known.name in plan.skip:
                 raise
             left_out.append(known.name)
-            reason = str(error).split(";")[0].rstrip(".")
-            notes.append(f"Table {plan.table}: the column '{known.name}' was left out, as {reason}.")
+            notes.append(f"Table {plan.table}: the column '{known.name}' was left out, as {told_of(error)}.")
         else:
             typed[known.name] = known
     return replace(plan.without(left_out), typed=typed)
@@ -224,7 +229,7 @@ def _with_widths(plan: Plan, source: Source, formats: Formats, notes: list[str])
 
 def _first_width(plan: Plan, source: Source, known: Column, formats: Formats) -> int:
     row = 1
-    for batch in source.batches([plan.columns[known.name]]):
+    for batch in source.batches(list(plan.sources(known.name))):
         values = convert(plan, batch, known, row, formats)
         if vector_width(values.type) > 0:
             return vector_width(values.type)

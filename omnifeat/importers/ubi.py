@@ -12,6 +12,7 @@ import pyarrow as pa
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.schema import ACTIONS, ENTITY_TABLES, TIMESTAMP
 from omnifeat.data.splits import HashSplit, TimeSplit
+from omnifeat.data.times import odd_times
 from omnifeat.errors import DataError, SettingError
 from omnifeat.importers.judged import with_notes
 from omnifeat.importers.sources import ImportResult
@@ -113,9 +114,9 @@ def import_ubi(
         writer.write("queries", _queries(staging))
         writer.write(ENTITY_TABLES[entity_type][0], _entities(staging))
         if has["engagements"]:
-            writer.write("engagements", _engagements(staging, entity_type))
+            writer.write("engagements", _noting_times("engagements", _engagements(staging, entity_type), notes))
         if has["impressions"]:
-            writer.write("impressions", _impressions(staging, entity_type))
+            writer.write("impressions", _noting_times("impressions", _impressions(staging, entity_type), notes))
         notes.append(
             f"The table {ENTITY_TABLES[entity_type][0]} has the objects' ids, and titles and descriptions where "
             "events carry them: put your catalogue in its place."
@@ -302,6 +303,20 @@ def _engagements(staging: Staging, entity_type: str) -> Iterator[pa.RecordBatch]
                 "user_id": user.cast(pa.string()),
             }
         )
+
+
+def _noting_times(table: str, batches: Iterator[pa.RecordBatch], notes: list[str]) -> Iterator[pa.RecordBatch]:
+    """The batches as they are; times that no log has are counted and told."""
+    count, first = 0, ""
+    for batch in batches:
+        odd = odd_times(batch.column("timestamp"))
+        if odd is not None:
+            query = batch.column("query")[odd.first_row].as_py()
+            first = first or f"{odd.reason}, first {odd.first:%Y-%m-%d %H:%M} of the query {query!r}"
+            count += odd.rows
+        yield batch
+    if count:
+        notes.append(f"Table {table}: {count:,} times are {first}: check the clock or the unit of what wrote the log.")
 
 
 def _impressions(staging: Staging, entity_type: str) -> Iterator[pa.RecordBatch]:

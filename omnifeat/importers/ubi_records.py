@@ -16,7 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from omnifeat.data.times import likely_unit, parse_times
+from omnifeat.data.locations import json_reason
+from omnifeat.data.times import likely_unit, look_of, odd_times, parse_times
 from omnifeat.errors import DataError
 from omnifeat.importers.plain_text import plain_text
 
@@ -135,7 +136,9 @@ def _object(content: bytes, place: str) -> dict[str, Any]:
     except UnicodeError as error:
         raise DataError(f"{place} is not UTF-8 text; save the file as UTF-8.") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{place} is not JSON ({error.msg} at character {error.pos + 1}); correct it.") from error
+        raise DataError(
+            f"{place} is not JSON ({json_reason(error)} at character {error.pos + 1}); correct it."
+        ) from error
     except ValueError as error:  # Python reads no whole number of more than 4,300 digits
         raise DataError(f"{place} holds a number that is too long; correct it.") from error
     except RecursionError as error:
@@ -253,6 +256,9 @@ def _time(value: dict[str, Any], place: str) -> int | None:
         numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
         unit = (likely_unit(values) if numeric else None) or "ms"
         times = parse_times(values, wrong, unit)
+        look = look_of(number) if odd_times(times) is not None else None
+        if look is not None:
+            raise DataError(f"{place}: 'timestamp' is {_shown(found)}, which looks like {look}.")
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise wrong(0, found) from error
     microseconds: int | None = times.cast(pa.int64())[0].as_py()

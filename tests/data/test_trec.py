@@ -42,8 +42,11 @@ def test_what_is_written_is_read_again_and_by_another_program(tmp_path: Path) ->
 
 
 def test_topics(tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text("q1\tred  mug \nq2\tpan\tof iron\n", encoding="utf-8")
+    (tmp_path / "t.tsv").write_text("q1\tred  mug \nq2\tpan  of iron\t\n", encoding="utf-8")
     assert read_topics(tmp_path / "t.tsv") == {"q1": "red mug", "q2": "pan of iron"}
+    (tmp_path / "t.tsv").write_text("q1\tred mug\nq2\tpan\tA pan is wanted\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2 has 3 columns, .*leave out what is no part of the query"):
+        read_topics(tmp_path / "t.tsv")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,16 @@ def test_beirs_judgments_and_queries_are_read(tmp_path: Path) -> None:
     }
     (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "red  mug", "metadata": {}}\n')
     assert read_topics(tmp_path / "queries.jsonl") == {"1": "red mug"}
-    for wrong in ('{"_id": 1, "text": "a"}', '{"text": "a"}', "[]", "{", '{"_id": "1", "text": "\\ud83d"}'):
+    (tmp_path / "queries.jsonl").write_text('{"_id": 1, "text": "red mug"}\n')
+    assert read_topics(tmp_path / "queries.jsonl") == {"1": "red mug"}
+    for wrong in (
+        '{"_id": true, "text": "a"}',
+        '{"_id": 1.5, "text": "a"}',
+        '{"text": "a"}',
+        "[]",
+        "{",
+        '{"_id": "1", "text": "\\ud83d"}',
+    ):
         (tmp_path / "queries.jsonl").write_text(wrong)
         with pytest.raises(DataError, match="line 1 does not read a JSON object with '_id' and 'text'"):
             read_topics(tmp_path / "queries.jsonl")

@@ -314,3 +314,12 @@ def test_an_id_that_is_there_in_another_writing_is_shown(world: World) -> None:
     folder = overwrite(world(), "saves", {"board_id": ["B1 "], "entity_id": ["p1"], "entity_type": ["pin"]})
     said = next(message for message in messages(folder) if "'B1 '" in message)
     assert said.endswith("add it there or remove the row; 'b1' is there, and differs in letter case or white space")
+
+
+@pytest.mark.parametrize("name", ["Title", " title ", "TITLE", "titel"])
+def test_a_column_whose_name_is_nearly_one_of_the_tables_is_told(world: World, name: str) -> None:
+    folder = overwrite(world(), "boards", {"board_id": ["b1"], "title": ["Kitchen"], "Notes": ["n"]})
+    assert validate(folder).warnings == []
+    folder = overwrite(folder, "products", {"id": ["q1"], name: ["Tap"]})
+    (warning,) = validate(folder).warnings
+    assert f"has no column 'title', but '{name}', which nothing reads; 1 row of table 'products' in all" in warning

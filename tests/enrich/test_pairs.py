@@ -20,7 +20,7 @@ from omnifeat.data.files import TableWriter
 from omnifeat.data.splits import HashSplit, TimeSplit, split_rows
 from omnifeat.data.tasks import PAIR_TASKS
 from omnifeat.data.validate import validate
-from omnifeat.enrich.pair_settings import PairSettings, SplitRequest, parse_actions
+from omnifeat.enrich.pair_settings import PairSettings, SplitRequest, options_for_log, parse_actions
 from omnifeat.enrich.pairs import make_pairs
 from omnifeat.errors import DataError, SettingError
 from omnifeat.simulator.simulate import simulate
@@ -285,6 +285,18 @@ def test_split_by_shares_of_whole_days(tmp_path: Path) -> None:
     assert result.counts.left_out["gap"] == 8
 
 
+@pytest.mark.parametrize(("shares", "rows"), [((0, 0), (40, 0, 0)), ((0.2, 0), (28, 8, 0)), ((0, 0.1), (32, 0, 4))])
+def test_a_share_of_nothing_makes_no_part_and_no_gap(
+    tmp_path: Path, shares: tuple[float, float], rows: tuple[int, int, int]
+) -> None:
+    log: list[Row] = [("sink", "p0", "pin", "save", START + timedelta(hours=6 * n), None) for n in range(40)]
+    request = SplitRequest(development=shares[0], test=shares[1], gap_days=1)
+    data = Dataset.open(write(tmp_path / "data", log, None))
+    split = make_pairs(data, tmp_path / "out", split=request).split
+    parts = split.assign(data.read("engagements")).to_pylist()
+    assert tuple(parts.count(part) for part in ("train", "development", "test")) == rows
+
+
 def test_actions_can_be_named() -> None:
     assert parse_actions([])["pins"] == ("save", "long_click")
     chosen = parse_actions(["pins=save,click", "products_offsite="])
@@ -533,3 +545,19 @@ def test_pairs_of_unknown_entities_count_nowhere(tmp_path: Path) -> None:
     result = make_pairs(Dataset.open(write(tmp_path / "data", rows)), tmp_path / "out", choice)
     assert result.counts.before_caps["pins"] == result.counts.pairs["pins"] == {"train": 1, "development": 0, "test": 1}
     assert result.counts.left_out["unknown entity"] == 50
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        ([("product", "click"), ("pin", "click"), ("product", "click")], ["pins=click", "products=click"]),
+        ([("product", "click"), ("product", "checkout")], []),
+        ([("query", "save")], ["queries=save"]),
+    ],
+)
+def test_options_name_a_logs_actions_where_the_usual_ones_make_no_pair(
+    tmp_path: Path, rows: list[tuple[str, str]], options: list[str]
+) -> None:
+    log: list[Row] = [("sink", "p0", kind, action, START, None) for kind, action in rows]
+    data = Dataset.open(write(tmp_path / "data", log, None))
+    assert options_for_log(data) == [f"--actions {option}" for option in options]

@@ -49,6 +49,42 @@ GA4 = """event_date,event_timestamp,event_name,search_term,item_id,user_pseudo_i
 """
 
 
+def test_ga4_words_for_nothing_are_nothing_and_the_second_user_id_serves_where_the_first_is_empty(
+    tmp_path: Path,
+) -> None:
+    text = "event_timestamp,event_name,search_term,item_id,user_id,user_pseudo_id\n"
+    text += "1709294400123456,purchase,red mug,SKU1,,p1\n1709294400123457,purchase,red mug,SKU2,u2,p2\n"
+    text += "1709294400123458,purchase,(not set),SKU2,u2,p2\n1709294400123459,purchase,red mug,(not set),u2,p2\n"
+    text += "1709294400123460,purchase,red mug,SKU1,(not set),p3\n"
+    dataset, notes = _imported(tmp_path, "--mapping", "ga4", "--engagements", _write(tmp_path / "e.csv", text))
+    rows = dataset.read("engagements").to_pylist()
+    assert [(row["entity_id"], row["user_id"]) for row in rows] == [("SKU1", "p1"), ("SKU2", "u2"), ("SKU1", "p3")]
+    assert "Table engagements: cells of 'search_term' were read as nothing: '(not set)' (1)." in notes
+
+
+def test_magento_and_shopify_take_what_each_row_has(tmp_path: Path) -> None:
+    text = "sku,name,description,short_description,price\nA,a,,short,1\nB,b,long,short,2\n"
+    dataset, _ = _imported(tmp_path, "--mapping", "magento", "--products", _write(tmp_path / "m.csv", text))
+    assert dataset.read("products")["description"].to_pylist() == ["short", "long"]
+    text = "Handle,Title,Product Category,Type,Variant SKU\na,A,,Mugs,S1\nb,B,Pots,Mugs,S2\nb,,,,S3\n"
+    file = _write(tmp_path / "s.csv", text)
+    dataset, _ = _imported(tmp_path, "--mapping", "shopify", "--products", file, "--overwrite")
+    assert dataset.read("products")["product_type"].to_pylist() == ["Mugs", "Pots"]
+    _, notes = _imported(
+        tmp_path, "--mapping", "shopify", "--products", file, "--overwrite", "--map", "products.id=Variant SKU"
+    )
+    assert any("1 of 3 rows have no 'title'" in note for note in notes)
+
+
+def test_an_unknown_key_is_refused_with_the_form_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text("zzz = 1\n")
+    with pytest.raises(DataError, match=r"'zzz'.*write \[TABLE\] and under it map = \{ COLUMN = \.\.\. \}\.$"):
+        read_mapping(str(tmp_path / "m.toml"), ["products"])
+    (tmp_path / "m.toml").write_text("null-words = [1]\n")
+    with pytest.raises(DataError, match="'null-words' must be a list of texts"):
+        read_mapping(str(tmp_path / "m.toml"), ["products"])
+
+
 def _run(tmp_path: Path, *more: str) -> Any:
     return CliRunner().invoke(app, ["import", "table", "-o", str(tmp_path / "out"), "--json", *more])
 

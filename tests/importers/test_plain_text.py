@@ -34,7 +34,7 @@ def test_html_is_taken_out(text: str | None, plain: str | None) -> None:
     [
         "a < b", "I <3 mugs", "5<6>4", "List<String>", "Map<String, List<Integer>>", "vector<a>", "a<b and c>d",
         "for (i<n; i>0)", "5 <b 6", "x <- y -> z", "AT&T", "R&D;", "a&copy=1", "&bogus;", "<ann@shop.example>",
-        "<unknown-tag>", "M<8 & L>9",
+        "<unknown-tag>", "&region;", "&notit;", "&copyright;", "M<8 & L>9",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_html_is_kept(text: str) -> None:

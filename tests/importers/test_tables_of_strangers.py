@@ -1,6 +1,7 @@
 """Files as shops, logs and other tools write them: read, or refused in a sentence that says what to type next."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,48 @@ def test_mongodbs_objects_are_unwrapped(tmp_path: Path) -> None:
     ]
 
 
-def test_a_name_in_another_case_is_the_nearest_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no column 'id': it has ID, Title; did you mean 'ID'"):
-        _rows("products", _file(tmp_path / "p.csv", "ID,Title\n1,a\n"))
+@pytest.mark.parametrize("header", ["ID,Title,Product Type", " id ,TITLE,product-type", "\ufeffId, title,Product_Type"])
+def test_columns_in_other_letter_case_and_blanks_are_taken_and_told(tmp_path: Path, header: str) -> None:
+    rows, notes = _rows("products", _file(tmp_path / "p.csv", f"{header}\n1,a,mug\n"))
+    assert rows == [{"id": "1", "title": "a", "product_type": "mug"}]
+    assert sum("is taken for" in note for note in notes) == 3
+
+
+def test_of_two_writings_of_a_column_none_is_guessed(tmp_path: Path) -> None:
+    rows, notes = _rows("products", _file(tmp_path / "p.csv", "id,Title,TITLE\n1,a,b\n"))
+    assert rows == [{"id": "1", "Title": "a", "TITLE": "b"}]
+    assert any("'Title' and 'TITLE' may both be 'title'" in note for note in notes)
+    with pytest.raises(DataError, match="has no column 'id': it has ID, Id; did you mean"):
+        _rows("products", _file(tmp_path / "q.csv", "ID,Id\n1,a\n"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_column_that_parts_write_in_two_ways_is_one(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for place, name in enumerate(("Title", "title")):
+        table = pa.table({"id": [f"{place}"], name: [f"t{place}"]})
+        path = folder / f"{place}{suffix}"
+        if suffix == ".csv":
+            path.write_text(f"id,{name}\n{place},t{place}\n")
+        elif suffix == ".parquet":
+            pq.write_table(table, path)
+        else:
+            _file(path, table.to_pylist())
+    rows, notes = _rows("products", folder, keep_extra=False)
+    assert rows == [{"id": "0", "title": "t0"}, {"id": "1", "title": "t1"}]
+    assert "Table products: 'Title' is taken for 'title' in rows that have nothing there." in notes
+
+
+def test_a_column_that_is_nearly_one_of_the_tables_is_told(tmp_path: Path) -> None:
+    path = _file(tmp_path / "p.csv", "id,titel,colour\n1,a,red\n")
+    for keep_extra in (True, False):
+        notes = _rows("products", path, keep_extra=keep_extra)[1]
+        assert any("'titel' is close to it; --map products.title=titel takes it" in note for note in notes)
+        assert any("--map products.color=colour takes it" in note for note in notes)
+    assert _rows("products", path, Choices({"products.title": "titel"}, drop=["products.colour"]))[1] == []
+    notes = _rows("products", path, Choices({"products.titel": "colour"}))[1]
+    assert any("'titel' is no column that the table knows" in note and "mean 'title'" in note for note in notes)
 
 
 def test_currencies_and_decimal_commas_are_told(tmp_path: Path) -> None:
@@ -141,7 +181,7 @@ def test_blank_queries_are_all_refused_alike_and_left_out_when_asked(tmp_path: P
 
 def test_rows_whose_time_cannot_be_read_are_left_out_by_the_options_that_the_message_names(tmp_path: Path) -> None:
     path = _file(tmp_path / "log.csv", "query,entity_id,timestamp\nmug,1,0000-00-00 00:00:00\ncup,2,2024-03-01\n")
-    said = "row 1: '0000-00-00 00:00:00' is not a time; .*--empty-if-unreadable {0} --skip-rows-without {0}"
+    said = "row 1: '0000-00-00 00:00:00' is not a time such as .*; .*--empty-if-unreadable {0} --skip-rows-without {0}"
     with pytest.raises(DataError, match=said.format(r"engagements\.timestamp")):
         _rows("engagements", path, constants=CLICK)
     target = ["engagements.timestamp"]
@@ -299,3 +339,78 @@ def test_impossible_signs_are_refused(tmp_path: Path, options: dict[str, str]) -
 def test_qrels_among_tables_are_shown_their_command(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"omnifeat import qrels .*q\.txt"):
         _rows("judgments", _file(tmp_path / "q.txt", "q1 0 d1 2\n"))
+
+
+def test_another_encoding_that_was_guessed_shows_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes("id,title\n1,Детская лопатка\n".encode("cp1251"))
+    said = "A word of it reads 'Äåòñêàÿ': if that is none, name the file's encoding with --encoding NAME."
+    assert any(said in note for note in _rows("products", path)[1])
+    rows, notes = _rows("products", path, text=TextOptions(encoding="cp1251"))
+    assert rows[0]["title"] == "Детская лопатка"
+    assert not any("A word of it" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["idna", "punycode", "base64", "unicode_escape", "undefined", "rot13", "zlib"])
+def test_what_is_no_encoding_of_files_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingError, match="give .*one|give an encoding"):
+        _rows("products", _file(tmp_path / "p.csv", "id,title\n1,a\n"), text=TextOptions(encoding=name))
+
+
+def test_text_that_is_not_utf8_names_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(b"id,title\n" + b"1,a\n" * 20_000 + b"2,caf\xe9\n")
+    with pytest.raises(DataError, match="save the file as UTF-8, or name its encoding with --encoding NAME"):
+        _rows("products", path)
+    with pytest.raises(DataError, match="is not ascii text.*--encoding NAME"):
+        _rows("products", path, text=TextOptions(encoding="ascii"))
+
+
+def test_a_tab_may_be_written_as_programs_do(tmp_path: Path) -> None:
+    path = _file(tmp_path / "p.csv", "id\ttitle\n1\ta\n")
+    assert _rows("products", path, text=TextOptions(delimiter="\\t"))[0] == [{"id": "1", "title": "a"}]
+
+
+def test_a_cell_that_goes_on_after_its_quote_names_the_imports_own_options(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="or say --escape or --quote where quotes are escaped otherwise") as raised:
+        _rows("products", _file(tmp_path / "p.csv", 'id,title\n1,"a" b\n2,c\n'))
+    assert "import table" not in str(raised.value)
+
+
+def test_quoted_cells_below_a_header_without_quotes_are_told(tmp_path: Path) -> None:
+    path = _file(tmp_path / "p.tsv", 'id\ttitle\n1\t"plain"\n2\t24" board\n')
+    rows, notes = _rows("products", path)
+    assert [row["title"] for row in rows] == ['"plain"', '24" board']
+    assert any('Cells such as "plain" keep their quotes' in note for note in notes)
+    assert not any("keep their quotes" in note for note in _rows("products", _file(path, 'id\ttitle\n2\t24" b\n'))[1])
+
+
+def test_a_lone_file_in_a_partitions_folder_tells_the_column_that_it_has_not(tmp_path: Path) -> None:
+    folder = tmp_path / "country=de"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,title\n1,a\n")
+    assert any(
+        "give the folder above it to have a column 'country'" in n for n in _rows("products", folder / "a.csv")[1]
+    )
+    assert _rows("products", tmp_path)[0] == [{"id": "1", "title": "a", "country": "de"}]
+    folder = tmp_path / "x" / "id=7"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("title\na\n")
+    with pytest.raises(DataError, match="a folder's name gives 'id': give the folder above it"):
+        _rows("products", folder / "a.csv")
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.csv")
+    with pytest.raises(DataError, match="is a pipe or a device, which cannot be read twice"):
+        _rows("products", tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"), [(".jsonl", '{"id": "1'), (".json", '[{"id": "1'), (".jsonl", '{"a": "\t"}')]
+)
+def test_messages_on_json_say_each_word_once(tmp_path: Path, suffix: str, text: str) -> None:
+    with pytest.raises(
+        DataError, match=r"is not JSON \((Unterminated string|Invalid control character)( at character|\))"
+    ):
+        _rows("products", _file(tmp_path / f"p{suffix}", text))

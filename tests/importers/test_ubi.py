@@ -265,3 +265,25 @@ def test_html_in_the_names_of_objects_is_taken_out(tmp_path: Path) -> None:
     import_ubi(tmp_path / "log.ndjson", tmp_path / "out")
     products = Dataset.open(tmp_path / "out").read("products").to_pylist()
     assert products == [{"id": "1", "title": "Mug & cup", "description": "Red"}]
+
+
+def test_times_that_no_log_has_are_told(source: Path, imported: Imported) -> None:
+    put(source / "ubi_queries.ndjson", [query("q1", "sink", ["p1"], timestamp=0), query("q2", "lamp", ["p1"])])
+    put(source / "ubi_events.ndjson", [event("click", "q1", "p1", timestamp="2099-01-01T00:00:00Z")])
+    result, _ = imported("ubi", source)
+    said = "check the clock or the unit of what wrote the log."
+    assert (
+        f"Table impressions: 1 times are before 1990, first 1970-01-01 00:00 of the query 'sink': {said}"
+        in (result["notes"])
+    )
+    assert any(
+        note.startswith("Table engagements: 1 times are years in the future, first 2099-01-01")
+        for note in result["notes"]
+    )
+
+
+@pytest.mark.parametrize("moment", [202403, "2024030112", 45352])
+def test_numbers_that_count_nothing_are_refused(source: Path, refused: Refused, moment: object) -> None:
+    put(source / "ubi_queries.ndjson", [query("q1", "sink", ["p1"], timestamp=moment)])
+    assert "line 1: 'timestamp' is" in (said := refused("ubi", source))
+    assert "which looks like a" in said
