@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -35,6 +36,16 @@ classify train world --encoder enc -o classifier --threads 1
 """
 
 
+TEXT = "--model model --part-texts 50 --dtype float32 --threads 1"
+# in a process of its own: nothing may have computed with torch where runs are forked
+MAKE_MODEL = """
+import sys
+from pathlib import Path
+from tests.tiny_transformer import write_transformer
+write_transformer(Path(sys.argv[1]), [chr(97 + place) for place in range(26)])
+"""
+
+
 @dataclass(frozen=True)
 class Command:
     """A command to kill. `again` is what runs after a kill, where that is another; `out` is what it makes."""
@@ -50,6 +61,9 @@ COMMANDS = {
     "enrich queries": Command("enrich queries world -o out --state state", ("out", "state"),
                               "enrich queries world -o out --state state --overwrite"),
     "enrich graph": Command("enrich graph world -o out --threads 1 --replace --width 16"),
+    "enrich text": Command(f"enrich text world -o out {TEXT}"),
+    "enrich text, with a state": Command(f"enrich text world -o out --state state {TEXT}", ("out", "state"),
+                                         f"enrich text world -o out --state state --overwrite {TEXT}"),
     "pairs": Command("pairs world -o out"),
     "train": Command("train world --preset tiny --steps 40 --checkpoint-every 10 --threads 1 -o out", ("out",),
                      "train world --preset tiny --steps 40 --checkpoint-every 10 --threads 1 -o out --resume"),
@@ -154,6 +168,9 @@ class Campaign:
                 status, said, _ = self.run(line, self.inputs)
                 if status:
                     raise SystemExit(f"{line}: {status}\n{said}")
+        if "model" in words and not (self.inputs / "model").exists():
+            root = Path(__file__).parent.parent
+            subprocess.run([sys.executable, "-c", MAKE_MODEL, self.inputs / "model"], cwd=root, check=True)
         if "scores.csv" in words and not (self.inputs / "scores.csv").exists():
             judged = pq.read_table(self.inputs / "world" / "judgments.parquet").to_pandas()
             judged["score"] = np.arange(len(judged)) % 97

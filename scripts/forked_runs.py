@@ -24,7 +24,7 @@ def prepare() -> None:
     from omnifeat import cli
 
     for name in (*LIBRARIES, *(module for module, _ in cli.COMMANDS.values()), "omnifeat.frozen", "omnifeat.embed",
-                 "omnifeat.featurize", "omnifeat.training.trainer", "ranking.ranker",
+                 "omnifeat.enrich.text", "omnifeat.featurize", "omnifeat.training.trainer", "ranking.ranker",
                  "evaluation.reproduction.study"):  # fmt: skip
         importlib.import_module(name)
 

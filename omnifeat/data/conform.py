@@ -20,7 +20,7 @@ from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_key, is_vect
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
-__all__ = ["conform_array", "conformed_type", "first_width", "plain_type"]
+__all__ = ["conform_array", "conformed_type", "first_width", "joined_texts", "plain_type"]
 
 _STRING = pa.string()
 _FLOATS = pa.list_(pa.float32())
@@ -165,7 +165,7 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
             array, lambda row, value: DataError(f"{where}, row {first_row + row}: {value!r} {not_a_time(value)}")
         )
     if target.equals(_STRING) and not _is_text(array.type):
-        return _joined(array) if _is_list(array.type) else pc.cast(id_texts(array, where, first_row), target)
+        return joined_texts(array) if _is_list(array.type) else pc.cast(id_texts(array, where, first_row), target)
     if pa.types.is_integer(target) and pa.types.is_floating(array.type):
         array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     try:
@@ -177,7 +177,7 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
         ) from error
 
 
-def _joined(array: pa.Array) -> pa.Array:
+def joined_texts(array: pa.Array) -> pa.Array:
     """Lists of texts (n) as one text each, joined by spaces; a list of none is null."""
     lists = pc.cast(array, pa.list_(_STRING))
     texts = [" ".join(text for text in value if text) if value else None for value in lists.to_pylist()]

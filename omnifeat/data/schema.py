@@ -134,6 +134,7 @@ _PINS = (
     Column("board_titles", _STRINGS),
     Column("engaged_queries", _STRINGS),
     Column("image_embedding", VECTOR),
+    Column("text_embedding", VECTOR),
     Column("pinsage", VECTOR),
     *_texts("image_path", "language"),
 )
@@ -221,12 +222,15 @@ _KNOWN_TYPES: dict[str, ColumnType] = {"vector": VECTOR} | {
 def known_type(name: str) -> ColumnType:
     """The type that a column of this name has in every table, or None for a name that no table knows.
 
-    Names ending in `_id` or `_key` are text and names beginning with `f_` are float64, known or not.
+    Names ending in `_id` or `_key` are text, those ending in `_embedding` vectors, and those beginning with `f_`
+    float64, known or not.
     """
     if name in _KNOWN_TYPES:
         return _KNOWN_TYPES[name]
     if name.endswith(("_id", "_key")):
         return _STRING
+    if name.endswith("_embedding"):
+        return VECTOR
     return pa.float64() if name.startswith("f_") else None
 
 

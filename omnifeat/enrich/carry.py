@@ -14,9 +14,9 @@ import pyarrow.fs as pafs
 from omnifeat.data.dataset import INFO_FILE, Dataset, DatasetInfo, DatasetWriter
 from omnifeat.data.locations import Location, PathLike, local_path, locate, table_stem
 from omnifeat.data.writing import output_error
-from omnifeat.errors import OutputError
+from omnifeat.errors import OutputError, SettingError
 
-__all__ = ["enriched_dataset"]
+__all__ = ["enriched_dataset", "refuse_state_in_output"]
 
 
 @contextmanager
@@ -108,3 +108,14 @@ def _fetch(source: Location, target: Path) -> None:
         return
     with source.open_stream() as stream, target.open("wb") as file:
         shutil.copyfileobj(stream, file, 1 << 22)
+
+
+def refuse_state_in_output(state: PathLike | None, out: PathLike, dataset: Dataset) -> None:
+    """Refuse a state inside a folder that is written anew; the dataset's own is carried over with all that it holds."""
+    if state is None:
+        return
+    folder, source = local_path(out).resolve(), locate(dataset.path)
+    if source.local and Path(source.path).resolve() == folder:
+        return
+    if folder in (local_path(state).resolve(), *local_path(state).resolve().parents):
+        raise SettingError(f"The state {state} lies in {out}, which is written anew: put it elsewhere.")

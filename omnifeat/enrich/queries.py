@@ -29,11 +29,12 @@ import pyarrow.compute as pc
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.files import Reader, TableWriter
 from omnifeat.data.identity import content_of_file
-from omnifeat.data.locations import PathLike, local_path, locate
+from omnifeat.data.locations import PathLike
 from omnifeat.data.schema import ACTIONS
 from omnifeat.data.splits import HashSplit, TimeSplit
 from omnifeat.data.unique_ids import refuse_duplicate_ids
 from omnifeat.engines import Engine, RefusedRowError, name_in_sql
+from omnifeat.enrich.carry import refuse_state_in_output
 from omnifeat.enrich.filling import check_out, entity_tables, fill_column
 from omnifeat.enrich.lists import write_lists
 from omnifeat.enrich.log_parts import LogTables, log_parts, log_tables, raise_refused_row
@@ -175,7 +176,7 @@ def enrich_queries(
     settings = settings or QuerySettings()
     check_out(out, overwrite)
     dataset = Dataset.open(data)
-    _check_place(state, out, dataset)
+    refuse_state_in_output(state, out, dataset)
     entity_tables(dataset)
     refuse_duplicate_ids(dataset)
     parts = log_parts(dataset, logs)
@@ -196,17 +197,6 @@ def enrich_queries(
         last_day=engaged.window.last, parts=engaged.parts, new_parts=engaged.new_parts, log_rows=engaged.rows,
         new_log_rows=engaged.new_rows, unknown_entities=filled.unknown, notes=engaged.notes,
     )  # fmt: skip
-
-
-def _check_place(state: PathLike | None, out: PathLike, dataset: Dataset) -> None:
-    """Refuse a state inside a folder that is written anew; the dataset's own is carried over with all that it holds."""
-    if state is None:
-        return
-    folder, source = local_path(out).resolve(), locate(dataset.path)
-    if source.local and Path(source.path).resolve() == folder:
-        return
-    if folder in (local_path(state).resolve(), *local_path(state).resolve().parents):
-        raise SettingError(f"The state {state} lies in {out}, which is written anew: put it elsewhere.")
 
 
 def engaged_queries(

@@ -21,6 +21,7 @@ from transformers import (
 from omnifeat.data.dataset import DatasetInfo, DatasetWriter
 from omnifeat.data.splits import HashSplit, TimeSplit
 from tests.data.small_world import tables
+from tests.tiny_transformer import write_transformer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]", "a", "red", "blue", "cup", "on", "table"]
 
@@ -63,6 +64,12 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> str:
     ViTModel(config).save_pretrained(folder)
     ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A text encoder of one layer, 8 dimensions and 16 places."""
+    return str(write_transformer(tmp_path_factory.mktemp("models") / "text", ["passage", ":", "red", "shoe", "cat"]))
 
 
 def picture(path: Path, color: object, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> None:

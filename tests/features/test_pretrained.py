@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertModel
+from transformers import BertModel, RobertaConfig, RobertaModel
 
 from omnifeat.errors import DataError, EncoderError, SettingError
-from omnifeat.pretrained import PretrainedEncoder
+from omnifeat.pretrained import PretrainedEncoder, number_format
+from tests.tiny_transformer import write_transformer
 
 
 def test_mean_and_cls_by_hand(transformer: Path) -> None:
@@ -68,6 +69,55 @@ def test_a_fingerprint_tells_tokenizers_apart(transformer: Path, tmp_path: Path)
     written = (moved / "tokenizer.json").read_text()
     (moved / "tokenizer.json").write_text(written.replace('"red"', '"blue"'))
     assert PretrainedEncoder.load(moved).fingerprint != encoder.fingerprint
+
+
+def test_a_number_format_changes_digits_and_the_fingerprint_but_not_the_model(transformer: Path) -> None:
+    texts = ["red shoe", "cat", "red red cat shoe"]
+    exact, half = (PretrainedEncoder.load(transformer, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    vectors = half.encode(texts)
+    assert vectors.dtype == np.float32
+    assert not np.array_equal(vectors, exact.encode(texts))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose((vectors * exact.encode(texts)).sum(axis=1), 1, atol=1e-4)
+    assert half.fingerprint != exact.fingerprint
+    assert half.model_digest == exact.model_digest == PretrainedEncoder.load(transformer, prefix="a ").model_digest
+    with pytest.raises(SettingError, match="no number format 'int8'; choose one of float32, bfloat16"):
+        PretrainedEncoder.load(transformer, dtype="int8")
+
+
+@pytest.mark.parametrize(("amx", "avx"), [(True, False), (False, True), (False, False)])
+def test_the_quick_number_format(monkeypatch: pytest.MonkeyPatch, amx: bool, avx: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    cpu = torch.device("cpu")
+    assert number_format("auto", cpu) == ("bfloat16" if amx or avx else "float32")
+    assert number_format("float32", cpu) == "float32"
+
+
+def test_texts_longer_than_the_model_reads(transformer: Path) -> None:
+    encoder = PretrainedEncoder.load(transformer)
+    assert encoder.max_length == 16  # all its places
+    np.testing.assert_array_equal(*encoder.encode(["red " * 14, "red " * 40]))
+    for length, said in ((17, "does not read 17 word pieces at once, but at most 16"), (2, "nothing of the text is")):
+        with pytest.raises(SettingError, match=said):
+            PretrainedEncoder.load(transformer, max_length=length)
+    with pytest.raises(SettingError, match="of which prefix and special ones take 4"):
+        PretrainedEncoder.load(transformer, max_length=4, prefix="red cat")
+
+
+def test_places_that_the_configuration_does_not_count(tmp_path: Path) -> None:
+    """RoBERTa's first two places are no text's: of 18 it reads 16, and says 18."""
+    folder = write_transformer(tmp_path / "roberta", ["red", "shoe"])
+    config = RobertaConfig(
+        vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=18, pad_token_id=1,
+    )  # fmt: skip
+    RobertaModel(config).save_pretrained(folder)
+    encoder = PretrainedEncoder.load(folder)
+    assert encoder.max_length == 16
+    assert encoder.encode(["red " * 40]).shape == (1, 8)
+    with pytest.raises(SettingError, match="does not read 17 word pieces at once, but at most 16"):
+        PretrainedEncoder.load(folder, max_length=17)
 
 
 def vars_of(encoder: PretrainedEncoder) -> dict[str, Any]:
