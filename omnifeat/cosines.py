@@ -1,6 +1,6 @@
 """Cosines of pairs of rows, gathered and multiplied in one compiled loop.
 
-Shape suffixes: Q query rows, E entity rows, D dim, P pairs, W prefix widths.
+Shape suffixes: Q query rows, E entity rows, D dim, P pairs, W prefix widths, B blocks.
 
 A pair names a row of a query matrix and a row of an entity matrix. The loop reads both rows where they lie: the
 gathered (P, D) matrices, two gigabytes for a million pairs at 256 dimensions, are never made. Threads run the
@@ -30,17 +30,19 @@ _PARALLEL_FROM = 4_096  # below so many pairs a thread costs more than it saves
 
 
 @compiled_reordering
-def _norms(vectors: Any, widths: Any, out: Any) -> None:
+def _norms(vectors: Any, bounds: Any, starts: Any, stops: Any, out: Any) -> None:
+    totals = np.zeros(len(bounds) + 1, dtype=np.float32)
     for row in range(vectors.shape[0]):
-        total = np.float32(0.0)
         start = np.uint64(0)
-        for index in range(len(widths)):
+        for index in range(len(bounds)):
             part = np.float32(0.0)
-            stop = np.uint64(widths[index])
+            stop = np.uint64(bounds[index])
             for column in range(start, stop):
                 part += vectors[np.uint64(row), column] * vectors[np.uint64(row), column]
-            total += part
+            totals[index + 1] = totals[index] + part
             start = stop
+        for index in range(len(starts)):
+            total = totals[stops[index]] - totals[starts[index]]
             out[row, index] = np.float32(1.0) / np.sqrt(total) if total > 0 else np.float32(0.0)
 
 
@@ -52,24 +54,28 @@ def _pairs(
     entity_norms: Any,
     query_rows: Any,
     entity_rows: Any,
-    widths: Any,
+    bounds: Any,
+    starts: Any,
+    stops: Any,
     out: Any,
 ) -> None:
+    totals = np.zeros(len(bounds) + 1, dtype=np.float32)
     for pair in range(len(query_rows)):
         if query_rows[pair] < 0 or entity_rows[pair] < 0:
-            for index in range(len(widths)):
+            for index in range(len(starts)):
                 out[pair, index] = np.float32(np.nan)
             continue
         query, entity = np.uint64(query_rows[pair]), np.uint64(entity_rows[pair])
-        total = np.float32(0.0)
         start = np.uint64(0)
-        for index in range(len(widths)):
+        for index in range(len(bounds)):
             part = np.float32(0.0)
-            stop = np.uint64(widths[index])
+            stop = np.uint64(bounds[index])
             for column in range(start, stop):
                 part += queries[query, column] * entities[entity, column]
-            total += part
+            totals[index + 1] = totals[index] + part
             start = stop
+        for index in range(len(starts)):
+            total = totals[stops[index]] - totals[starts[index]]
             scale = query_norms[query, index] * entity_norms[entity, index]
             if scale == 0:
                 out[pair, index] = np.float32(np.nan)
@@ -135,34 +141,55 @@ def _on_threads(kernel: Callable[[int, int], None], count: int, threads: int) ->
         list(pool.map(kernel, bounds[:-1], bounds[1:]))
 
 
-def _checked_widths(widths: Sequence[int], dim: int) -> npt.NDArray[np.int64]:
-    ordered = np.asarray(widths, dtype=np.int64)
+Int64 = npt.NDArray[np.int64]
+
+
+def _segments(widths: Sequence[int] | None, blocks: Sequence[int], dim: int) -> tuple[Int64, Int64, Int64]:
+    """Where sums are taken (rising), and for each prefix, then each block, the places of its start and its end there.
+
+    Place 0 is the start of the vector, place i + 1 the i-th bound.
+    """
+    ordered = np.asarray([dim] if widths is None else widths, dtype=np.int64)
     if len(ordered) == 0 or ordered[0] < 1 or ordered[-1] > dim or bool((np.diff(ordered) <= 0).any()):
-        raise SettingError(f"The prefix widths must rise within 1..{dim}. Got {list(widths)} instead.")
-    return ordered
+        raise SettingError(f"The prefix widths must rise within 1..{dim}. Got {ordered.tolist()} instead.")
+    ends = np.cumsum(np.asarray(blocks, dtype=np.int64))
+    if len(blocks) and (min(blocks) < 1 or ends[-1] > dim):
+        raise SettingError(f"The blocks must be 1 or more wide, and {dim} at most together. Got {list(blocks)}.")
+    bounds = np.union1d(ordered, ends).astype(np.int64)
+    places = np.concatenate([np.zeros(1, np.int64), bounds])
+    starts = np.concatenate([np.zeros(len(ordered), np.int64), ends - np.asarray(blocks, dtype=np.int64)])
+    stops = np.concatenate([ordered, ends])
+    return bounds, np.searchsorted(places, starts).astype(np.int64), np.searchsorted(places, stops).astype(np.int64)
 
 
-def inverse_norms(vectors_ND: Float32, widths: Sequence[int] | None = None, threads: int | None = None) -> Float32:
-    """One over the length of each row's prefixes; 0 marks a prefix that is zero and has no direction.
+def inverse_norms(
+    vectors_ND: Float32,
+    widths: Sequence[int] | None = None,
+    threads: int | None = None,
+    *,
+    blocks: Sequence[int] = (),
+) -> Float32:
+    """One over the length of each row's prefixes and blocks; 0 marks one that is zero and has no direction.
 
     Parameters
     ----------
     vectors_ND : float32 (N, D)
     widths : rising prefix widths, at most D; the whole width if not given.
+    blocks : widths of B blocks that lie side by side from the start.
 
     Returns
     -------
-    float32 (N, W)
+    float32 (N, W + B)
 
     Raises
     ------
     SettingError
         If the widths don't rise or exceed D.
     """
-    ordered = _checked_widths([vectors_ND.shape[1]] if widths is None else widths, vectors_ND.shape[1])
-    out = np.empty((len(vectors_ND), len(ordered)), dtype=np.float32)
+    bounds, starts, stops = _segments(widths, blocks, vectors_ND.shape[1])
+    out = np.empty((len(vectors_ND), len(starts)), dtype=np.float32)
     _on_threads(
-        lambda start, stop: _norms(vectors_ND[start:stop], ordered, out[start:stop]),
+        lambda start, stop: _norms(vectors_ND[start:stop], bounds, starts, stops, out[start:stop]),
         len(vectors_ND),
         thread_count(threads),
     )
@@ -176,23 +203,25 @@ def pair_cosines(
     entity_rows_P: Rows,
     *,
     widths: Sequence[int] | None = None,
+    blocks: Sequence[int] = (),
     query_norms_QW: Float32 | None = None,
     entity_norms_EW: Float32 | None = None,
     threads: int | None = None,
 ) -> Float32:
-    """Cosine of each pair at each prefix width, in float32, within [-1, 1].
+    """Cosine of each pair at each prefix width and of each block, in float32, within [-1, 1].
 
     Parameters
     ----------
     queries_QD, entities_ED : float32 matrices of one width D; need not be of unit length.
     query_rows_P, entity_rows_P : row numbers, -1 for a pair that has none.
     widths : rising prefix widths (section of Matryoshka prefixes); only D if not given.
-    query_norms_QW, entity_norms_EW : from `inverse_norms` at the same widths; worked out if not given.
+    blocks : widths of B blocks that lie side by side from the start.
+    query_norms_QW, entity_norms_EW : from `inverse_norms` at the same widths and blocks; worked out if not given.
     threads : all cores if not given.
 
     Returns
     -------
-    float32 (P, W); NaN where a row number is -1 or a vector is zero. Sums are in float32: about 1e-6 from float64.
+    float32 (P, W + B); NaN where a row number is -1 or a vector is zero. Sums are in float32: about 1e-6 from float64.
 
     Raises
     ------
@@ -204,17 +233,17 @@ def pair_cosines(
         raise SettingError(
             f"Query vectors have width {dim} and entity vectors {entities_ED.shape[1]}; use one encoder."
         )
-    ordered = _checked_widths([dim] if widths is None else widths, dim)
+    bounds, starts, stops = _segments(widths, blocks, dim)
     if query_norms_QW is None:
-        query_norms_QW = inverse_norms(queries_QD, ordered.tolist(), threads)
+        query_norms_QW = inverse_norms(queries_QD, widths, threads, blocks=blocks)
     if entity_norms_EW is None:
-        entity_norms_EW = inverse_norms(entities_ED, ordered.tolist(), threads)
-    out = np.empty((len(query_rows_P), len(ordered)), dtype=np.float32)
+        entity_norms_EW = inverse_norms(entities_ED, widths, threads, blocks=blocks)
+    out = np.empty((len(query_rows_P), len(starts)), dtype=np.float32)
     query_norms, entity_norms = query_norms_QW, entity_norms_EW
 
     def part(start: int, stop: int) -> None:
         rows = query_rows_P[start:stop], entity_rows_P[start:stop]
-        _pairs(queries_QD, entities_ED, query_norms, entity_norms, *rows, ordered, out[start:stop])
+        _pairs(queries_QD, entities_ED, query_norms, entity_norms, *rows, bounds, starts, stops, out[start:stop])
 
     _on_threads(part, len(query_rows_P), thread_count(threads))
     return out

@@ -255,7 +255,7 @@ def embed_entities(
         },
     )
     config = frozen.config
-    columns = [*config.entity.text_fields, *config.entity.continuous, "image_embeddings"]
+    columns = config.entity_columns
     number = 0
     with run.begun(), progress("encoding entities", None) as advance:
         for source in sources:

@@ -46,9 +46,16 @@ REASONS = (
 )
 
 
-def column_names(widths: Sequence[int], compatibility: Sequence[str], engaged: bool) -> list[str]:
-    """Names of the cosine columns in their order; `compatibility` names the existing embeddings that are there."""
-    names = ["cosine", *(f"cosine_{width}" for width in widths[:-1]), *(f"cosine_{name}" for name in compatibility)]
+def column_names(
+    widths: Sequence[int], compatibility: Sequence[str], engaged: bool, blocks: Sequence[str] = ("learned",)
+) -> list[str]:
+    """Names of the cosine columns in their order; `compatibility` names the existing embeddings that are there.
+
+    Blocks have columns of their own where there are several.
+    """
+    names = ["cosine", *(f"cosine_{width}" for width in widths[:-1])]
+    names += [f"cosine_{name}" for name in blocks if len(blocks) > 1]
+    names += [f"cosine_{name}" for name in compatibility]
     return [*names, "max_cosine_engaged_queries", "mean_cosine_engaged_queries"] if engaged else names
 
 
@@ -88,13 +95,16 @@ class PairColumns:
     ----------
     widths
         W prefix widths of the embedding, rising, D the last.
+    blocks
+        Names and widths of the B blocks of the embedding, in their order, the learned one first; none where it has one.
     queries, entities
         float32 (Q, D) and (E, D), need not be of unit length.
     query_norms, entity_norms
-        `omnifeat.cosines.inverse_norms` of them, (Q, W) and (E, W); `whole_query_norms` is the former's last column on
-        its own, (Q,).
+        `omnifeat.cosines.inverse_norms` of them at the widths and blocks, (Q, W + B) and (E, W + B);
+        `whole_query_norms` is the former's column of the whole width on its own, (Q,).
     compatibility
-        Existing embeddings of the entities, float32 (E, D), and one over their lengths (E,), by name.
+        Existing embeddings of the entities, float32 (E, D), and one over their lengths (E,), by name. They lie in the
+        learned block, and are compared with the queries' learned block.
     engaged
         The entities' engaged queries; None if they are not known.
     leave_out
@@ -113,16 +123,18 @@ class PairColumns:
     engaged: EngagedQueries | None = None
     leave_out: Int64 | None = None
     threads: int | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
         """Names of the columns in their order."""
-        return column_names(self.widths, list(self.compatibility), self.engaged is not None)
+        blocks = list(self.blocks) or ["learned"]
+        return column_names(self.widths, list(self.compatibility), self.engaged is not None, blocks)
 
     def of(self, query_rows_P: Rows, entity_rows_P: Rows) -> list[Float32]:
         """The columns, float32 (P,) each, in the order of `names`; -1 is no row, NaN no cosine.
 
-        A pair without a learned cosine has no other either.
+        A pair without a cosine of the whole has no other either.
         """
         learned = pair_cosines(
             self.queries,
@@ -130,19 +142,24 @@ class PairColumns:
             query_rows_P,
             entity_rows_P,
             widths=self.widths,
+            blocks=list(self.blocks.values()),
             query_norms_QW=self.query_norms,
             entity_norms_EW=self.entity_norms,
             threads=self.threads,
         )
-        columns = [learned[:, -1], *(learned[:, place] for place in range(len(self.widths) - 1))]
-        scored_rows_P = np.where(np.isnan(learned[:, -1]), entity_rows_P.dtype.type(-1), entity_rows_P)
+        whole = len(self.widths) - 1
+        columns = [learned[:, whole], *(learned[:, place] for place in range(whole))]
+        columns += [learned[:, place] for place in range(whole + 1, learned.shape[1])]
+        scored_rows_P = np.where(np.isnan(learned[:, whole]), entity_rows_P.dtype.type(-1), entity_rows_P)
+        width = self.blocks.get("learned", self.queries.shape[1])
+        norms_Q = self.query_norms[:, whole + 1] if self.blocks else self.whole_query_norms
         for existing_ED, norms_E in self.compatibility.values():
             cosines = pair_cosines(
-                self.queries,
-                existing_ED,
+                self.queries[:, :width],
+                existing_ED[:, :width],
                 query_rows_P,
                 scored_rows_P,
-                query_norms_QW=self.whole_query_norms[:, None],
+                query_norms_QW=norms_Q[:, None],
                 entity_norms_EW=norms_E[:, None],
                 threads=self.threads,
             )

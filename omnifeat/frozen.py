@@ -28,11 +28,12 @@ from omnifeat.entity_sources import entity_sources
 from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.encoder_folder import EncoderParts, parts_of_model, read_encoder, write_encoder
+from omnifeat.models.encoding import entity_blocks, query_blocks
 from omnifeat.models.entity_features import EntityTable
 from omnifeat.models.hub import encoder_folder_of, upload_encoder
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import QueryTokenizer
-from omnifeat.models.query_tokenizer import pad_batch
+from omnifeat.models.query_table import QueryTable
 from omnifeat.models.training_record import TrainingRecord
 from omnifeat.models.vectors import vector_column
 from omnifeat.pair_features import FeatureOptions, featurize_table
@@ -86,12 +87,13 @@ class FrozenEncoder:
     def from_model(
         cls,
         model: OmniModel,
-        query_tokenizer: QueryTokenizer,
+        query_tokenizer: QueryTokenizer | None,
         ngrams: NgramTokenizer,
         *,
         training: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
         record: TrainingRecord | None = None,
+        text_tokenizer: QueryTokenizer | None = None,
         device: str | None = None,
         threads: int | None = None,
     ) -> Self:
@@ -103,7 +105,13 @@ class FrozenEncoder:
             `training` or `metrics` hold something that JSON does not, or `threads` is below 1.
         """
         parts = parts_of_model(
-            model, query_tokenizer, ngrams, training=training or {}, metrics=metrics or {}, record=record
+            model,
+            query_tokenizer,
+            ngrams,
+            training=training or {},
+            metrics=metrics or {},
+            record=record,
+            text_tokenizer=text_tokenizer,
         )
         return cls(parts, device=device, threads=threads)
 
@@ -216,19 +224,29 @@ class FrozenEncoder:
         return self._model
 
     @property
-    def query_tokenizer(self) -> QueryTokenizer:
-        """What makes word pieces of queries."""
+    def query_tokenizer(self) -> QueryTokenizer | None:
+        """What makes word pieces of queries; None where queries are n-grams."""
         return self._parts.query_tokenizer
 
     @property
+    def ngrams(self) -> NgramTokenizer:
+        """What makes n-grams of entities, and of queries."""
+        return self._parts.ngrams
+
+    @property
     def dim(self) -> int:
-        """Width of the embeddings."""
-        return self.config.dim
+        """Width of the embeddings, all blocks together."""
+        return self.config.width
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Blocks of the embeddings and their widths, in their order; see `EncoderConfig`."""
+        return self.config.blocks
 
     @property
     def matryoshka(self) -> tuple[int, ...]:
         """Prefix widths that were trained, below `dim`, rising."""
-        return tuple(sorted(width for width in self.config.matryoshka if width < self.dim))
+        return tuple(sorted(width for width in self.config.matryoshka if width < self.config.dim))
 
     def encode_queries(self, texts: Iterable[str] | pa.Array | pa.ChunkedArray, batch_size: int = 256) -> Float32:
         """Embeddings of query texts.
@@ -252,17 +270,18 @@ class FrozenEncoder:
         _check_batch_size(batch_size)
         queries = text_list(texts)
         embeddings = np.empty((len(queries), self.dim), np.float32)
-        tokenizer = self._parts.query_tokenizer
         window = batch_size * _SORTED_BATCHES
         with self._running():
             for start in range(0, len(queries), window):
-                sequences = tokenizer.ids(queries[start : start + window])
-                order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
-                for first in range(0, len(order), batch_size):
-                    rows = order[first : first + batch_size]
-                    batch = pad_batch([sequences[row] for row in rows], tokenizer.padding_id)
-                    encoded = self._model.query(**{key: value.to(self.device) for key, value in batch.items()})
-                    embeddings[start + rows] = encoded.float().cpu().numpy()
+                table = QueryTable.prepare(
+                    queries[start : start + window],
+                    self._parts.ngrams,
+                    self._parts.query_tokenizer,
+                    self._parts.text_tokenizer,
+                )
+                for rows in table.batches(batch_size):
+                    blocks = query_blocks(self._model, table, rows, self.device)
+                    embeddings[start + rows] = self._model.published(blocks).float().cpu().numpy()
         return embeddings
 
     def encode_entities(self, table: Any, entity_type: str | None = None, batch_size: int = 1024) -> Float32:
@@ -294,13 +313,20 @@ class FrozenEncoder:
         with self._running():
             for start in range(0, len(prepared), batch_size):
                 rows = np.arange(start, min(start + batch_size, len(prepared)))
-                encoded = self._model.entity(prepared.inputs(rows).to(self.device))
-                embeddings[rows] = encoded.float().cpu().numpy()
+                blocks = entity_blocks(self._model, prepared, rows, self.device)
+                embeddings[rows] = self._model.published(blocks).float().cpu().numpy()
         return embeddings
 
     def prepare_entities(self, table: Any, entity_type: str | None = None) -> EntityTable:
         """The table checked and tokenised, as `encode_entities` reads it; the same arguments and errors."""
-        return EntityTable.prepare(as_table(table), self._parts.ngrams, self.config, name=_table_name(entity_type))
+        text = self._parts.text_tokenizer
+        return EntityTable.prepare(
+            as_table(table),
+            self._parts.ngrams,
+            self.config,
+            name=_table_name(entity_type),
+            text_tokenizer=None if text is None else text.with_prefix(self.config.text.entity_prefix),
+        )
 
     def encode_compatibility(
         self, table: Any, column: str, entity_type: str | None = None, batch_size: int = 65_536
@@ -316,7 +342,8 @@ class FrozenEncoder:
 
         Returns
         -------
-        float32 `(n, dim)`, unit length or zero, and bool `(n,)`: which entities have such an embedding, not zero.
+        float32 `(n, dim)`, unit length or zero, and bool `(n,)`: which entities have such an embedding, not zero. It
+        lies in the learned block, the first `config.dim` numbers; the others are zero.
 
         Raises
         ------
@@ -338,12 +365,12 @@ class FrozenEncoder:
                     f"Table '{name}' has no column '{needed}'; it has {', '.join(arrow.column_names) or 'no columns'}."
                 )
         vectors = vector_column(arrow, column, widths[column], name=name, ids=arrow.column("id").combine_chunks())
-        embeddings = np.empty((len(vectors), self.dim), np.float32)
+        embeddings = np.zeros((len(vectors), self.dim), np.float32)
         with self._running():
             for start in range(0, len(vectors), batch_size):
                 rows = np.arange(start, min(start + batch_size, len(vectors)))
                 batch = torch.from_numpy(vectors.rows(rows)).to(self.device)
-                embeddings[rows] = self._model.compatibility[column](batch).cpu().numpy()
+                embeddings[rows, : self.config.dim] = self._model.compatibility[column](batch).cpu().numpy()
         return embeddings, (embeddings != 0).any(axis=1)
 
     def featurize(

@@ -172,7 +172,8 @@ def feature_names(options: FeatureOptions) -> list[str]:
     widths = sorted({*config.matryoshka, dim})
     compatibility = [name for name in config.compatibility if name in present]
     told = [] if options.encoder.record is None else [TRAINED_ON]
-    return [*column_names(widths, compatibility, ENGAGED in present), *told, UNSCORED]
+    names = column_names(widths, compatibility, ENGAGED in present, list(config.blocks))
+    return [*names, *told, UNSCORED]
 
 
 def _source_columns(options: FeatureOptions) -> set[str]:

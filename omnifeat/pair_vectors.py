@@ -81,8 +81,9 @@ def no_progress(description: str, total: int | None) -> AbstractContextManager[C
 class PairVectors:
     """Rows and vectors of the queries and entities of a table of pairs.
 
-    After `encode`: `query_vectors` float32 (Q, dim) and `entity_vectors` float32 (E, dim), with `query_norms` (Q, W)
-    and `entity_norms` (E, W), one over the lengths at the prefix widths; 0 marks what has no vector or a zero vector.
+    After `encode`: `query_vectors` float32 (Q, dim) and `entity_vectors` float32 (E, dim), with `query_norms`
+    (Q, W + B) and `entity_norms` (E, W + B), one over the lengths at the prefix widths and of the blocks; 0 marks what
+    has no vector or a zero vector.
     `compatibility` maps the name of an existing embedding to its (E, dim) vectors and (E,) norms. Engaged queries of
     entity row e are the query rows `engaged[engaged_starts[e] : engaged_starts[e] + engaged_lengths[e]]`.
     """
@@ -96,6 +97,7 @@ class PairVectors:
         self.queries = KeyIndex(threads)
         self.entities = KeyIndex(threads)
         self.widths = sorted({*encoder.config.matryoshka, encoder.dim})
+        self.blocks = encoder.config.blocks if len(encoder.config.blocks) > 1 else {}
         self.engaged_starts: Int64 = np.zeros(0, dtype=np.int64)
         self.engaged_lengths: Int64 = np.zeros(0, dtype=np.int64)
         self.engaged: Int32 = np.zeros(0, dtype=np.int32)
@@ -317,8 +319,11 @@ class PairVectors:
         self._encode_texts(self.entities, as_entities, self.entity_vectors, "encoding queries that stand as entities")
         self.queries_encoded = int((~self._query_has_vector & ~blank).sum()) + len(as_entities)
         self._encode_entities(sources)
-        self.query_norms = inverse_norms(self.query_vectors, self.widths, self._threads)
-        self.entity_norms = inverse_norms(self.entity_vectors, self.widths, self._threads)
+        self.query_norms, self.entity_norms = self.norms(self.query_vectors), self.norms(self.entity_vectors)
+
+    def norms(self, vectors: Float32) -> Float32:
+        """One over the lengths of vectors at the prefix widths and of the blocks, float32 (n, W + B)."""
+        return inverse_norms(vectors, self.widths, self._threads, blocks=list(self.blocks.values()))
 
     def columns(self, *, engaged: bool, leave_out: Int64 | None) -> PairColumns:
         """The cosine columns of pairs of these rows, after `encode`.
@@ -336,13 +341,14 @@ class PairVectors:
             widths=self.widths,
             queries=self.query_vectors,
             query_norms=self.query_norms,
-            whole_query_norms=np.ascontiguousarray(self.query_norms[:, -1]),
+            whole_query_norms=np.ascontiguousarray(self.query_norms[:, len(self.widths) - 1]),
             entities=self.entity_vectors,
             entity_norms=self.entity_norms,
             compatibility={name: self.compatibility[name] for name in order},
             engaged=of_entities if engaged else None,
             leave_out=leave_out,
             threads=self._threads,
+            blocks=self.blocks,
         )
 
     def _encode_texts(self, keys: KeyIndex, rows: Int64, into: Float32, description: str) -> None:
@@ -356,7 +362,7 @@ class PairVectors:
 
     def _encode_entities(self, sources: Sequence[EntitySource]) -> None:
         config = self._encoder.config
-        inputs = [*config.entity.text_fields, *config.entity.continuous, "image_embeddings"]
+        inputs = config.entity_columns
         for source in sources:
             names = [name for name in config.compatibility if name in source.schema.names]
             for name in names:

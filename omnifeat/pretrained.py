@@ -22,7 +22,7 @@ from omnifeat.models.encoder_folder import fingerprint_of
 from omnifeat.transformers_checks import check_text_model
 from omnifeat.transformers_files import TransformersFolder, text_model_class
 
-__all__ = ["DTYPES", "POOLINGS", "PretrainedEncoder", "load_transformer", "number_format"]
+__all__ = ["DTYPES", "POOLINGS", "PretrainedEncoder", "load_transformer"]
 
 POOLINGS = ("mean", "cls")
 DTYPES = ("float32", "bfloat16")
@@ -163,20 +163,6 @@ def load_transformer(name_or_folder: str | Path) -> tuple[Any, Any]:
     model = folder.model(text_model_class(folder.values["model_type"]))
     check_text_model(model, folder.failed)
     return model, tokenizer
-
-
-def number_format(name: str, device: torch.device) -> str:
-    """The number format that `auto` stands for: bfloat16 where the processor multiplies it by itself, else float32.
-
-    On a CPU that is AMX or AVX512-BF16. Where it must be imitated it is slower than float32.
-    """
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        quick = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        quick = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if quick else "float32"
 
 
 def _kept_pieces(model: Any, tokenizer: Any, name: str | Path, wanted: int | None, prefix: str) -> int:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnifeat.cosines import inverse_norms
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.feature_columns import ENGAGED
@@ -82,10 +81,11 @@ class EncoderColumns:
         engaged = vectors.query_vectors
         self._queries_QD = scratch.matrix(self._engaged_queries + room, encoder.dim)
         self._queries_QD[: len(engaged)] = engaged
-        self._norms_QW = np.zeros((len(self._queries_QD), len(vectors.widths)), dtype=np.float32)
+        self._norms_QW = np.zeros((len(self._queries_QD), vectors.query_norms.shape[1]), dtype=np.float32)
         self._norms_QW[: len(engaged)] = vectors.query_norms
         vectors.query_vectors = self._queries_QD[:0]
-        self._whole_norms = np.ascontiguousarray(self._norms_QW[:, -1])
+        self._whole = len(vectors.widths) - 1
+        self._whole_norms = np.ascontiguousarray(self._norms_QW[:, self._whole])
         self._texts = KeyIndex()
         self._text_of: Int64 = np.full(len(self._queries_QD) if leave_out_own_query else 0, -1, dtype=np.int64)
         if leave_out_own_query and self._engaged_queries:
@@ -133,8 +133,8 @@ class EncoderColumns:
             where = slice(first, first + len(missing))
             encoded = self.encoder.encode_queries(missing)
             self._queries_QD[where] = encoded
-            self._norms_QW[where] = inverse_norms(encoded, self._vectors.widths, self._threads)
-            self._whole_norms[where] = self._norms_QW[where, -1]
+            self._norms_QW[where] = self._vectors.norms(encoded)
+            self._whole_norms[where] = self._norms_QW[where, self._whole]
             if len(self._text_of):
                 self._text_of[where] = self._texts.find(as_strings(normalise(pa.array(missing)), "query"))
             self._met |= {text: first + place for place, text in enumerate(missing)}

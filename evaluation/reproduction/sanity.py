@@ -1,12 +1,13 @@
 """A self-check of training and evaluation: what must be found if nothing is wrong (`omnifeat reproduce --sanity`).
 
-Three models are trained: the base, one on shuffled pairs, and one without the correction by frequency.
+Four models are compared: the base, one on shuffled pairs, one without the correction by frequency, and one that is as
+it started.
 
 - **Shuffled pairs teach nothing.** What a model finds by chance is what it finds when the queries are dealt out anew
-  over the held-out pairs: popular entities may be found often, but not by their own queries. The second model must
-  find no more with the right queries: the interval of the difference must reach down to zero. If it does not,
-  something of the answer is in the input. (Of pins and products alone: one encoder on both sides finds queries that are
-  spelled alike without any training.)
+  over the held-out pairs: popular entities may be found often, but not by their own queries. What the right queries add
+  to that is little before training, or much where both sides read the same words. The second model's must be no more
+  than that of the model as it started: the interval of the difference must reach down to zero. If it does not,
+  something of the answer is in the input.
 - **True pairs teach something.** The same difference of the base must lie above zero, and its recall above the
   second's.
 - **logQ has the right sign.** In-batch negatives are drawn by popularity. Without the correction (section 3.5) popular
@@ -50,6 +51,10 @@ _SHUFFLED = Variation(
     name="shuffled", label="Shuffled pairs", what="Trained on pairs whose entities were dealt out anew.",
     training={"shuffled_pairs": True},
 )  # fmt: skip
+# one step at a rate that moves nothing
+_UNTRAINED = Variation(
+    name="untrained", label="As it started", what="Not trained.", training={"steps": 1, "learning_rate": 1e-12},
+)  # fmt: skip
 _QUERIES = 2_000
 _DEALS = 5
 
@@ -82,7 +87,7 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
     questions = questions_of(dataset, corpus_size=settings.corpus_size, seed=settings.bootstrap_seed)
     config, base = study_encoder(settings), replace(study_training(settings), seed=settings.seeds[0])
     trainings = {}
-    for variation in (VARIATIONS[BASE], _SHUFFLED, VARIATIONS["no-logq"]):
+    for variation in (VARIATIONS[BASE], _SHUFFLED, VARIATIONS["no-logq"], _UNTRAINED):
         with progress(f"training {variation.name}", base.steps) as advance:
             trainings[variation.name] = run_training(
                 dataset, variation, config, base, out / "trainings", tables=(), threads=settings.threads,
@@ -91,22 +96,22 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
     bootstrap = Bootstrap(settings.resamples, settings.level, settings.bootstrap_seed)
     groups = {key: group for key, group in questions.groups.items() if key == group.entity_type}
     entities = Entities(dataset, groups)
-    recall: dict[str, dict[str, _Pairing]] = {}
+    recall: dict[str, dict[str, _Found]] = {}
     preference: dict[str, dict[str, float]] = {}
     with progress("measuring", None):
         for name, training in trainings.items():
             vectors = StudyVectors(TrainedSource(training.path, settings.threads), groups, entities)
             if name != "no-logq":
-                recall[name] = _recall(vectors, groups, bootstrap, settings.threads)
-            if name != "shuffled":
+                recall[name] = _recall(vectors, groups, bootstrap.seed, settings.threads)
+            if name in (BASE, "no-logq"):
                 preference[name] = _popularity_preference(vectors, dataset, groups, settings.bootstrap_seed)
-    true, shuffled, checks = recall[BASE], recall["shuffled"], []
-    for key in groups:
-        by_pairing, of_shuffled = true[key], shuffled[key]
-        if key != "query":
-            checks.append(Check(f"{key}: shuffled pairs teach nothing", of_shuffled.gain.low <= 0, str(of_shuffled)))
-        holds = by_pairing.gain.low > 0 and by_pairing.recall > of_shuffled.recall
-        checks.append(Check(f"{key}: true pairs teach something", holds, str(by_pairing)))
+    checks = []
+    for key, group in groups.items():
+        start = recall["untrained"][key]
+        true, shuffled = (_pairing(recall[name][key], start, group, bootstrap) for name in (BASE, "shuffled"))
+        checks.append(Check(f"{key}: shuffled pairs teach nothing", shuffled.gain.low <= 0, str(shuffled)))
+        holds = true.gain.low > 0 and true.recall > shuffled.recall
+        checks.append(Check(f"{key}: true pairs teach something", holds, str(true)))
     for key, with_logq in preference[BASE].items():
         without = preference["no-logq"][key]
         checks.append(
@@ -121,7 +126,8 @@ def run_sanity(dataset: Dataset, out: Path, settings: StudySettings, progress: P
 
 @dataclass(frozen=True)
 class _Pairing:
-    """Recall@10 with the right queries and with queries dealt out anew, and the difference with its interval."""
+    """Recall@10 with the right queries and with queries dealt out anew; what the right ones add beyond what they add to
+    the model as it started, with its interval."""
 
     recall: float
     by_chance: float
@@ -129,15 +135,23 @@ class _Pairing:
 
     def __str__(self) -> str:
         return (
-            f"Recall@10 {self.recall:.4f}, by chance {self.by_chance:.4f}: {self.gain.value:+.4f} "
-            f"[{self.gain.low:+.4f}, {self.gain.high:+.4f}]"
+            f"Recall@10 {self.recall:.4f}, by chance {self.by_chance:.4f}; beyond the model as it started "
+            f"{self.gain.value:+.4f} [{self.gain.low:+.4f}, {self.gain.high:+.4f}]"
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """For each pair whether it was found, bool (P,), and how often with queries dealt out anew, float (P,)."""
+
+    right: npt.NDArray[np.bool_]
+    by_chance: FloatArray
+
+
 def _recall(
-    vectors_of: StudyVectors, groups: Mapping[str, PairGroup], bootstrap: Bootstrap, threads: int | None
-) -> dict[str, _Pairing]:
-    generator = np.random.default_rng([bootstrap.seed, 14])
+    vectors_of: StudyVectors, groups: Mapping[str, PairGroup], seed: int, threads: int | None
+) -> dict[str, _Found]:
+    generator = np.random.default_rng([seed, 14])
     found = {}
     for key, group in groups.items():
         vectors = vectors_of.of(group)
@@ -148,11 +162,15 @@ def _recall(
             for _ in range(_DEALS)
         ]
         right, *by_deal = (ranks_of_vectors(some, group, most=K, threads=threads) <= K for some in (vectors, *dealt))
-        by_chance = np.mean(by_deal, axis=0)
-        sums = per_query_sums((right - by_chance)[:, None], group.pairs.pair_queries, len(group.pairs.queries))
-        (gain,) = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
-        found[key] = _Pairing(float(right.mean()), float(by_chance.mean()), gain)
+        found[key] = _Found(right, np.mean(by_deal, axis=0))
     return found
+
+
+def _pairing(found: _Found, start: _Found, group: PairGroup, bootstrap: Bootstrap) -> _Pairing:
+    beyond = (found.right - found.by_chance) - (start.right - start.by_chance)
+    sums = per_query_sums(beyond[:, None], group.pairs.pair_queries, len(group.pairs.queries))
+    (gain,) = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
+    return _Pairing(float(found.right.mean()), float(found.by_chance.mean()), gain)
 
 
 def _popularity_preference(

@@ -25,8 +25,10 @@ from evaluation.catalogue import scored_entities
 from evaluation.reproduction.questions import PairGroup
 from omnifeat.data.dataset import Dataset
 from omnifeat.frozen import FrozenEncoder
+from omnifeat.models.encoding import encode_distinct_queries
+from omnifeat.models.query import QueryEncoder
+from omnifeat.models.query_table import QueryTable
 from omnifeat.pretrained import PretrainedEncoder
-from omnifeat.training.encoding import QueryTable, encode_distinct_queries
 from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.threads import thread_limit
 
@@ -107,11 +109,13 @@ class TrainedSource:
 
     def queries(self, texts: pa.StringArray) -> FloatArray:
         encoder = self._encoder
-        if self._pooled is None or encoder.config.query.trainable_layers != 0:
+        query, alone = encoder.model.query, list(encoder.blocks) == ["learned"]
+        fixed = encoder.config.query.trainable_layers == 0
+        if self._pooled is None or not alone or not fixed or not isinstance(query, QueryEncoder):
             return encoder.encode_queries(texts)
         with thread_limit(self._threads), torch.inference_mode():
-            table = QueryTable.prepare(texts.to_pylist(), encoder.query_tokenizer)
-            table = self._pooled.of(table, encoder.model.query, encoder.device)
+            table = QueryTable.prepare(texts.to_pylist(), encoder.ngrams, encoder.query_tokenizer)
+            table = self._pooled.of(table, query, encoder.device)
             found = encode_distinct_queries(encoder.model, table, np.arange(len(table)), encoder.device)
             return found.cpu().numpy()
 

@@ -20,6 +20,13 @@ def main(
     query_model: Annotated[
         str | None, typer.Option(help="Pretrained query encoder, a folder or hub name; scratch builds a small one.")
     ] = None,
+    text_model: Annotated[
+        str | None,
+        typer.Option(help="Pretrained text encoder for a block of text, on both sides; a folder or hub name."),
+    ] = None,
+    text_layers: Annotated[
+        int | None, typer.Option(min=0, help="Top layers of the text encoder to tune; 0 takes it as it is.")
+    ] = None,
     pooling: Annotated[
         str | None, typer.Option(help="cls or mean: how the query encoder's last layer is pooled.")
     ] = None,
@@ -88,6 +95,8 @@ def main(
         projection=projection,
     )
     config = dataclasses.replace(config, query=dataclasses.replace(config.query, **query), **_given(dim=dim))
+    text = _given(model=text_model, trainable_layers=text_layers)
+    config = dataclasses.replace(config, text=dataclasses.replace(config.text, **text))
     if matryoshka:
         config = dataclasses.replace(config, matryoshka=_prefixes(matryoshka))
     config = with_overrides(config, settings_ or [])

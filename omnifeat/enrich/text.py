@@ -26,7 +26,8 @@ from omnifeat.enrich.running import Progress, silent
 from omnifeat.enrich.text_fields import fields_by_table, texts_of
 from omnifeat.enrich.text_vectors import PART_TEXTS, TextVectors
 from omnifeat.errors import DataError, SettingError
-from omnifeat.pretrained import DTYPES, PretrainedEncoder, number_format
+from omnifeat.models.backbone import number_format
+from omnifeat.pretrained import DTYPES, PretrainedEncoder
 
 __all__ = ["TEXT_COLUMN", "TextCounts", "TextReport", "enrich_text"]
 

@@ -8,12 +8,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
 from omnifeat.data.schema import is_vector_list, vector_width
 from omnifeat.errors import DataError, SettingError
+from omnifeat.models.block_config import BLOCKS, TextConfig, WordsConfig
+from omnifeat.models.setting_checks import Settings, check, check_share, is_int
 
 __all__ = [
     "PRESETS",
@@ -42,63 +44,16 @@ TEXT_FIELDS = (
 CONTINUOUS_FIELDS = ("pinsage", "itemsage", "image_embedding")
 
 
-def _check(condition: bool, name: str, must_be: str, value: object) -> None:
-    if not condition:
-        raise SettingError(f"The '{name}' setting must be {must_be}; got {value!r} instead.")
-
-
-def _is_int(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-class _Settings:
-    """JSON round trip shared by the dataclasses below."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Settings as JSON values (tuples become lists, integer keys text)."""
-        return {f.name: _to_json(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from JSON values; a key that is missing takes its default.
-
-        Raises
-        ------
-        SettingError
-            A key is unknown, or a value is not what the setting must be.
-        """
-        if not isinstance(values, Mapping):
-            raise SettingError(f"{cls.__name__} must be given as a mapping of settings; got {values!r} instead.")
-        known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-        for key in values:
-            if key not in known:
-                raise SettingError(f"{cls.__name__} has no setting {key!r}; the settings are {', '.join(known)}.")
-        return cls(**{key: cls._from_json(key, value) for key, value in values.items()})
-
-    @classmethod
-    def _from_json(cls, key: str, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, _Settings):
-        return value.to_dict()
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    return value
-
-
 @dataclass(frozen=True, kw_only=True)
-class QueryConfig(_Settings):
+class QueryConfig(Settings):
     """Settings of the query encoder (section 3.4.1).
 
     Parameters
     ----------
     model
-        `"scratch"` builds a small DistilBERT with a WordPiece vocabulary trained on the data; anything else is the
-        folder or the hub name of a pretrained Hugging Face encoder.
+        `"ngrams"`: the sum of the query's n-grams by the entity encoder's own vocabularies and table, so that both
+        sides know from the start which words they share. `"scratch"`: a small DistilBERT with a WordPiece vocabulary
+        trained on the data. Anything else is the folder or the hub name of a pretrained Hugging Face encoder.
     pooling
         `"cls"`: the last layer's first token, as in the paper; `"mean"`: mean over the tokens that are not padding.
     max_length
@@ -114,7 +69,8 @@ class QueryConfig(_Settings):
     dropout
         None leaves the backbone's own settings; a number is used for hidden states and attention.
     hidden, layers, heads, vocab_size
-        Shape of the encoder built from scratch; not used with a pretrained one.
+        Shape of the encoder built from scratch; not used with a pretrained one. Of n-grams, `hidden` is the width of
+        the one hidden layer, and the rest is not used.
     """
 
     model: str = "scratch"
@@ -130,33 +86,28 @@ class QueryConfig(_Settings):
     vocab_size: int = 16_000
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             isinstance(self.model, str) and self.model != "", "query.model", "a folder, a name or 'scratch'", self.model
         )
-        _check(self.pooling in ("cls", "mean"), "query.pooling", "'cls' or 'mean'", self.pooling)
-        _check(isinstance(self.prefix, str), "query.prefix", "a text", self.prefix)
+        check(self.pooling in ("cls", "mean"), "query.pooling", "'cls' or 'mean'", self.pooling)
+        check(isinstance(self.prefix, str), "query.prefix", "a text", self.prefix)
         choices = ("linear", "identity-init")
-        _check(self.projection in choices, "query.projection", "'linear' or 'identity-init'", self.projection)
+        check(self.projection in choices, "query.projection", "'linear' or 'identity-init'", self.projection)
         # [CLS], one word piece, [SEP]
-        _check(_is_int(self.max_length, 3), "query.max_length", "an integer of 3 or more", self.max_length)
+        check(is_int(self.max_length, 3), "query.max_length", "an integer of 3 or more", self.max_length)
         layers = self.trainable_layers
         must_be = "an integer of 0 or more, or null for all"
-        _check(layers is None or _is_int(layers, 0), "query.trainable_layers", must_be, layers)
+        check(layers is None or is_int(layers, 0), "query.trainable_layers", must_be, layers)
         if self.dropout is not None:
-            _check_share("query.dropout", self.dropout)
+            check_share("query.dropout", self.dropout)
         for name, least in (("hidden", 1), ("layers", 1), ("heads", 1), ("vocab_size", 10)):
             value = getattr(self, name)
-            _check(_is_int(value, least), f"query.{name}", f"an integer of {least} or more", value)
-        _check(self.hidden % self.heads == 0, "query.hidden", f"a multiple of query.heads ({self.heads})", self.hidden)
-
-
-def _check_share(name: str, value: object) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    _check(is_number and 0 <= float(value) < 1, name, "a number from 0 up to, not including, 1", value)  # type: ignore[arg-type]
+            check(is_int(value, least), f"query.{name}", f"an integer of {least} or more", value)
+        check(self.hidden % self.heads == 0, "query.hidden", f"a multiple of query.heads ({self.heads})", self.hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntityConfig(_Settings):
+class EntityConfig(Settings):
     """Settings of the pin-and-product encoder (section 3.4.2). Defaults are the paper's, except where stated.
 
     Parameters
@@ -178,6 +129,10 @@ class EntityConfig(_Settings):
         `"sum"` of the token embeddings as in the paper, `"mean"`, or `"sqrt"` (sum over the root of the count).
     dropout
         Dropout after each hidden layer.
+    residual
+        What the layers' output is added to: `"none"` as in the paper; `"text"`, the sum of the token embeddings;
+        or a column of `continuous`. The last layer then starts at zero, so that an untrained encoder gives the text's
+        sum, or the very vector that it was given.
     """
 
     trigrams: int = 64_000
@@ -194,6 +149,7 @@ class EntityConfig(_Settings):
     continuous: dict[str, int] = field(default_factory=dict)
     text_pooling: str = "sum"
     dropout: float = 0.0
+    residual: str = "none"
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -206,23 +162,29 @@ class EntityConfig(_Settings):
             ("hash_seed", 0),
         ):
             value = getattr(self, name)
-            _check(_is_int(value, least), f"entity.{name}", f"an integer of {least} or more", value)
-        _check(self.hash_seed < 2**63, "entity.hash_seed", "an integer below 2^63", self.hash_seed)
-        widths_fit = isinstance(self.hidden, tuple) and all(_is_int(width, 1) for width in self.hidden)
-        _check(widths_fit, "entity.hidden", "a list of widths of 1 or more", self.hidden)
+            check(is_int(value, least), f"entity.{name}", f"an integer of {least} or more", value)
+        check(self.hash_seed < 2**63, "entity.hash_seed", "an integer below 2^63", self.hash_seed)
+        widths_fit = isinstance(self.hidden, tuple) and all(is_int(width, 1) for width in self.hidden)
+        check(widths_fit, "entity.hidden", "a list of widths of 1 or more", self.hidden)
         for name in ("max_engaged_queries", "max_board_titles"):
             value = getattr(self, name)
             must_be = "an integer of 0 or more, or null for all"
-            _check(value is None or _is_int(value, 0), f"entity.{name}", must_be, value)
+            check(value is None or is_int(value, 0), f"entity.{name}", must_be, value)
         fields_fit = isinstance(self.text_fields, tuple) and all(isinstance(name, str) for name in self.text_fields)
-        _check(fields_fit, "entity.text_fields", "a list of column names", self.text_fields)
+        check(fields_fit, "entity.text_fields", "a list of column names", self.text_fields)
         distinct = len(set(self.text_fields)) == len(self.text_fields)
-        _check(distinct, "entity.text_fields", "a list of distinct column names", self.text_fields)
-        continuous_fit = isinstance(self.continuous, dict) and all(_is_int(w, 1) for w in self.continuous.values())
-        _check(continuous_fit, "entity.continuous", "a mapping of column name to width", self.continuous)
+        check(distinct, "entity.text_fields", "a list of distinct column names", self.text_fields)
+        continuous_fit = isinstance(self.continuous, dict) and all(is_int(w, 1) for w in self.continuous.values())
+        check(continuous_fit, "entity.continuous", "a mapping of column name to width", self.continuous)
         pooling_fits = self.text_pooling in ("sum", "mean", "sqrt")
-        _check(pooling_fits, "entity.text_pooling", "'sum', 'mean' or 'sqrt'", self.text_pooling)
-        _check_share("entity.dropout", self.dropout)
+        check(pooling_fits, "entity.text_pooling", "'sum', 'mean' or 'sqrt'", self.text_pooling)
+        check_share("entity.dropout", self.dropout)
+        choices = ("none", "text", *self.continuous)
+        # columns are found when training starts, and until then any may be named
+        residual_fits = (
+            isinstance(self.residual, str) and self.residual != "" and (not self.continuous or self.residual in choices)
+        )
+        check(residual_fits, "entity.residual", "'none', 'text' or a column of entity.continuous", self.residual)
 
     @property
     def continuous_width(self) -> int:
@@ -231,13 +193,16 @@ class EntityConfig(_Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig(_Settings):
+class EncoderConfig(Settings):
     """Settings of a whole model.
+
+    The published vector is blocks side by side, of unit length together: the learned one of width `dim` first, then
+    words, then text. Its cosine is the sum of the blocks' cosines, each times its weight.
 
     Parameters
     ----------
     dim
-        Width of all embeddings.
+        Width of the learned embeddings.
     query, entity
         Settings of the two learned encoders.
     compatibility
@@ -248,6 +213,11 @@ class EncoderConfig(_Settings):
         Prefix width -> weight of the prefixes that are trained too; empty trains the full width alone.
     temperature_start
         Temperature at the start of training (0.07 in the paper's reference).
+    words, text
+        Settings of the blocks that stand beside the learned one in the published vector; both are left out by default.
+    block_weights
+        Block (`learned`, `words`, `text`) -> its share of the published cosine. Empty until training has chosen them;
+        all blocks then count alike.
     """
 
     dim: int = 256
@@ -257,27 +227,70 @@ class EncoderConfig(_Settings):
     compatibility_widths: dict[str, int] = field(default_factory=dict)
     matryoshka: dict[int, float] = field(default_factory=dict)
     temperature_start: float = 0.07
+    words: WordsConfig = field(default_factory=WordsConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    block_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(_is_int(self.dim, 2), "dim", "an integer of 2 or more", self.dim)
-        _check(isinstance(self.query, QueryConfig), "query", "settings of the query encoder", self.query)
-        _check(isinstance(self.entity, EntityConfig), "entity", "settings of the entity encoder", self.entity)
+        check(is_int(self.dim, 2), "dim", "an integer of 2 or more", self.dim)
+        check(isinstance(self.query, QueryConfig), "query", "settings of the query encoder", self.query)
+        check(isinstance(self.entity, EntityConfig), "entity", "settings of the entity encoder", self.entity)
         names_fit = isinstance(self.compatibility, tuple) and all(isinstance(n, str) for n in self.compatibility)
-        _check(names_fit, "compatibility", "a list of column names", self.compatibility)
+        check(names_fit, "compatibility", "a list of column names", self.compatibility)
         for mapping in ("compatibility_widths", "matryoshka"):
             value = getattr(self, mapping)
-            _check(isinstance(value, Mapping), mapping, "a mapping of names to numbers", value)
+            check(isinstance(value, Mapping), mapping, "a mapping of names to numbers", value)
         for name, width in self.compatibility_widths.items():
-            _check(name in self.compatibility, "compatibility_widths", "given for columns in compatibility", name)
-            _check(_is_int(width, 1), f"compatibility_widths.{name}", "an integer of 1 or more", width)
+            check(name in self.compatibility, "compatibility_widths", "given for columns in compatibility", name)
+            check(is_int(width, 1), f"compatibility_widths.{name}", "an integer of 1 or more", width)
         for prefix, weight in self.matryoshka.items():
-            in_range = _is_int(prefix, 1) and prefix <= self.dim
-            _check(in_range, "matryoshka", f"given for prefix widths from 1 to dim ({self.dim})", prefix)
+            in_range = is_int(prefix, 1) and prefix <= self.dim
+            check(in_range, "matryoshka", f"given for prefix widths from 1 to dim ({self.dim})", prefix)
             positive = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf
-            _check(positive, f"matryoshka.{prefix}", "a weight above 0", weight)
+            check(positive, f"matryoshka.{prefix}", "a weight above 0", weight)
+        check(isinstance(self.words, WordsConfig), "words", "settings of the block of words", self.words)
+        check(isinstance(self.text, TextConfig), "text", "settings of the block of text", self.text)
+        check(
+            isinstance(self.block_weights, Mapping),
+            "block_weights",
+            "a mapping of names to numbers",
+            self.block_weights,
+        )
+        for name, weight in self.block_weights.items():
+            check(name in BLOCKS, "block_weights", f"given for {', '.join(BLOCKS)}", name)
+            positive = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf
+            check(positive, f"block_weights.{name}", "a weight above 0", weight)
+        if self.block_weights:
+            for name in self.blocks:
+                check(name in self.block_weights, "block_weights", f"given for each of {', '.join(self.blocks)}", name)
         start = self.temperature_start
         is_number = isinstance(start, int | float) and not isinstance(start, bool)
-        _check(is_number and 0.01 <= start < math.inf, "temperature_start", "a number of 0.01 or more", start)
+        check(is_number and 0.01 <= start < math.inf, "temperature_start", "a number of 0.01 or more", start)
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Blocks of the published vector and their widths, in their order."""
+        widths = {"learned": self.dim, "words": self.words.width, "text": self.text.width}
+        return {name: width for name, width in widths.items() if width}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each block in the published cosine, adding up to 1; equal until they were chosen."""
+        weights = {name: self.block_weights.get(name, 0.0) if self.block_weights else 1.0 for name in self.blocks}
+        return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+    @property
+    def width(self) -> int:
+        """Width of the published vector."""
+        return sum(self.blocks.values())
+
+    @property
+    def entity_columns(self) -> list[str]:
+        """Columns of entity tables that the entity side reads, beside the id."""
+        names = [*self.entity.text_fields, *self.entity.continuous]
+        names += ["image_embeddings"] if "image_embedding" in self.entity.continuous else []
+        names += self.text.fields if self.text.model else []
+        return list(dict.fromkeys(names))
 
     @classmethod
     def _from_json(cls, key: str, value: Any) -> Any:
@@ -285,6 +298,10 @@ class EncoderConfig(_Settings):
             return QueryConfig.from_dict(value)
         if key == "entity" and not isinstance(value, EntityConfig):
             return EntityConfig.from_dict(value)
+        if key == "words" and not isinstance(value, WordsConfig):
+            return WordsConfig.from_dict(value)
+        if key == "text" and not isinstance(value, TextConfig):
+            return TextConfig.from_dict(value)
         if key == "matryoshka" and isinstance(value, Mapping):
             return {_prefix_width(width): weight for width, weight in value.items()}
         return super()._from_json(key, value)
@@ -300,7 +317,7 @@ def _prefix_width(text: object) -> int:
 PRESETS: dict[str, EncoderConfig] = {
     "tiny": EncoderConfig(
         dim=32,
-        query=QueryConfig(hidden=32, layers=1, heads=2, vocab_size=2_000, max_length=24),
+        query=QueryConfig(model="ngrams", hidden=32, layers=1, heads=2, vocab_size=2_000, max_length=24),
         entity=EntityConfig(
             trigrams=4_000,
             words=4_000,
@@ -309,13 +326,20 @@ PRESETS: dict[str, EncoderConfig] = {
             text_dim=32,
             hidden=(64, 64),
             text_pooling="sqrt",
+            residual="text",
         ),
     ),
     "small": EncoderConfig(
         dim=128,
-        query=QueryConfig(hidden=128, layers=2, heads=4, vocab_size=16_000, max_length=32),
+        query=QueryConfig(model="ngrams", hidden=128, layers=2, heads=4, vocab_size=16_000, max_length=32),
         entity=EntityConfig(
-            trigrams=32_000, words=50_000, bigrams=100_000, hash_rows=50_000, text_dim=128, hidden=(256, 256)
+            trigrams=32_000,
+            words=50_000,
+            bigrams=100_000,
+            hash_rows=50_000,
+            text_dim=128,
+            hidden=(256, 256),
+            residual="text",
         ),
     ),
     "paper": EncoderConfig(dim=256, query=QueryConfig(model="distilbert-base-multilingual-cased")),
@@ -353,6 +377,8 @@ def fitted_to(config: EncoderConfig, schemas: Mapping[str, pa.Schema]) -> Encode
     ------
     DataError
         Two tables hold the same vector in two widths, or a column that the settings name is in no table.
+    SettingError
+        `entity.residual` names a column that the encoder doesn't read.
     """
     found: dict[str, tuple[int, str]] = {}
     for table, schema in schemas.items():
@@ -379,6 +405,11 @@ def fitted_to(config: EncoderConfig, schemas: Mapping[str, pa.Schema]) -> Encode
                 f"Column '{name}' of table '{found[name][1]}' is {found[name][0]} wide; the settings say {width}."
             )
     continuous = config.entity.continuous or {n: found[n][0] for n in CONTINUOUS_FIELDS if n in found}
+    if config.entity.residual not in ("none", "text", *continuous):
+        raise SettingError(
+            f"The 'entity.residual' setting names '{config.entity.residual}', which is no vector column that the "
+            f"encoder reads ({', '.join(continuous) or 'there is none'}); name one, 'text' or 'none'."
+        )
     compatibility = tuple(name for name in config.compatibility if name in found)
     return dataclasses.replace(
         config,

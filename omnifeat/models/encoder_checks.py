@@ -22,9 +22,10 @@ ENCODER_REMEDY = "fetch the encoder again"
 # All that stands in `files`. A tokenizer's files differ by its kind; it has no code and no configuration of a model.
 _NAMES = re.compile(
     r"model\.safetensors|training_record\.safetensors|ngrams/ngrams\.(json|safetensors)"
-    r"|query_tokenizer/(?!config\.json$)[^/.][^/]*\.(json|txt|model|spm|jinja|vocab|bpe|tiktoken)"
+    r"|(query|text)_tokenizer/(?!config\.json$)[^/.][^/]*\.(json|txt|model|spm|jinja|vocab|bpe|tiktoken)"
 )
-_FOLDERS = ("query_tokenizer", "ngrams")
+_FOLDERS = ("query_tokenizer", "text_tokenizer", "ngrams")
+_NEEDED_FOLDERS = ("ngrams",)
 _NEEDED = ("model.safetensors", "ngrams/ngrams.json", "ngrams/ngrams.safetensors")
 _Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 
@@ -32,6 +33,7 @@ _Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 class _Settings(BaseModel):
     encoder: dict[str, Any]
     query_backbone: dict[str, Any]
+    text_backbone: dict[str, Any] = {}
     ngram_ids: int = Field(ge=0, lt=2**31)
 
 
@@ -65,6 +67,8 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
         if name not in listed:
             raise EncoderError(f"The encoder '{folder}' lists no file '{name}'; {ENCODER_REMEDY}.")
     for part in _FOLDERS:
+        if part not in _NEEDED_FOLDERS and not (folder / part).is_symlink() and not (folder / part).exists():
+            continue  # an encoder without that transformer
         place = member(folder, part, error=EncoderError, remedy=ENCODER_REMEDY)
         if not place.is_dir():
             raise EncoderError(f"The encoder '{folder}' lacks the folder '{part}'; {ENCODER_REMEDY}.")
@@ -107,13 +111,23 @@ def check_sizes(settings: Mapping[str, Any], config: EncoderConfig, tensors: Ten
     for row, hidden in enumerate((*entity.hidden, config.dim)):
         wanted[f"entity.mlp.{each * row}.weight"] = (hidden, width)
         width = hidden
+    _check_shapes(wanted, tensors, where)
+    if config.words.width:
+        _check_shapes({"words.weights": (vocabulary,), "words.average_length": (), "words.longest": ()}, tensors, where)
+    if config.query.model == "ngrams":
+        wanted = {"query.mlp.0.weight": (config.query.hidden, entity.text_dim)}
+        _check_shapes(wanted, tensors, where)
+        return
+    projection = tensors.get("query.projection.weight", ("", ()))[1]
+    if len(projection) != 2 or projection[0] != config.dim:
+        raise _unfit("query.projection.weight", where, f"{config.dim} rows", str(list(projection)))
+
+
+def _check_shapes(wanted: Mapping[str, tuple[int, ...]], tensors: Tensors, where: Path) -> None:
     for name, shape in wanted.items():
         found = tensors.get(name)
         if found is None or found[1] != shape:
             raise _unfit(name, where, str(list(shape)), "nothing" if found is None else str(list(found[1])))
-    projection = tensors.get("query.projection.weight", ("", ()))[1]
-    if len(projection) != 2 or projection[0] != config.dim:
-        raise _unfit("query.projection.weight", where, f"{config.dim} rows", str(list(projection)))
 
 
 def check_fit(model: nn.Module, tensors: Tensors, where: Path) -> None:

@@ -2,7 +2,8 @@
 
     config.json          settings, the query backbone's own, SHA-256 of each file, fingerprint, notes
     model.safetensors    all weights
-    query_tokenizer/     the query tokenizer, as Hugging Face writes it
+    query_tokenizer/     the query tokenizer, as Hugging Face writes it; none where queries are n-grams
+    text_tokenizer/      the tokenizer of the block of text, where there is one
     ngrams/              the n-gram vocabularies
     training_record.safetensors   hashes of the training queries and pairs, where they are recorded
     README.md            the model card; the one file that may be edited
@@ -37,7 +38,14 @@ from omnifeat.models.encoder_checks import (
 )
 from omnifeat.models.model_card import model_card
 from omnifeat.models.omni import OmniModel
-from omnifeat.models.query import QueryTokenizer, query_encoder_from_settings
+from omnifeat.models.query import (
+    NGRAMS,
+    SCRATCH,
+    QueryEncoder,
+    QueryTokenizer,
+    query_encoder_from_settings,
+    text_encoder_from_settings,
+)
 from omnifeat.models.training_record import RECORD_FILE, TrainingRecord
 from omnifeat.scratch import temporary_folder
 from omnifeat.text import NgramTokenizer
@@ -58,6 +66,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 TOKENIZER_FOLDER = "query_tokenizer"
+TEXT_FOLDER = "text_tokenizer"
 NGRAMS_FOLDER = "ngrams"
 _LARGEST_FILE = 2**30
 _LARGEST_CONFIG = 2**22
@@ -72,7 +81,7 @@ class EncoderParts:
     model
         The weights, in evaluation mode.
     query_tokenizer, ngrams
-        The two tokenizers, loaded from `files`.
+        The two tokenizers, loaded from `files`; no query tokenizer where queries are n-grams.
     files
         Tokenizer files by path within the folder, byte for byte as they are stored.
     settings
@@ -83,10 +92,12 @@ class EncoderParts:
         SHA-256 over weights, settings and tokenizer files, in hex.
     record
         The queries and pairs that it was trained on, no part of the fingerprint; None where they are not recorded.
+    text_tokenizer
+        Of the block of text, with the prefix of queries; None where there is none.
     """
 
     model: OmniModel
-    query_tokenizer: QueryTokenizer
+    query_tokenizer: QueryTokenizer | None
     ngrams: NgramTokenizer
     files: dict[str, bytes]
     settings: dict[str, Any]
@@ -94,6 +105,7 @@ class EncoderParts:
     metrics: dict[str, Any]
     fingerprint: str
     record: TrainingRecord | None = None
+    text_tokenizer: QueryTokenizer | None = None
 
     def with_notes(self, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> "EncoderParts":
         """The same encoder with other notes.
@@ -127,12 +139,13 @@ def fingerprint_of(weights: Mapping[str, torch.Tensor], settings: Mapping[str, A
 
 def parts_of_model(
     model: OmniModel,
-    query_tokenizer: QueryTokenizer,
+    query_tokenizer: QueryTokenizer | None,
     ngrams: NgramTokenizer,
     *,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     record: TrainingRecord | None = None,
+    text_tokenizer: QueryTokenizer | None = None,
 ) -> EncoderParts:
     """Parts of a trained model. The tokenizers are written out and read back, so that a later load finds the same.
 
@@ -143,25 +156,29 @@ def parts_of_model(
     SettingError
         `training` or `metrics` hold something that JSON does not.
     """
-    config = model.config
-    if config.query.model != "scratch":
+    values = model.config.to_dict()
+    for side in ("query", "text"):
         # where the folder lay on the machine that trained it is nobody's concern
-        name = Path(config.query.model).name if Path(config.query.model).exists() else config.query.model
-        values = config.to_dict()
-        values["query"]["model"] = name
-        config = EncoderConfig.from_dict(values)
+        name = values[side]["model"]
+        if name not in ("", SCRATCH, NGRAMS) and Path(name).exists():
+            values[side]["model"] = Path(name).resolve().name
+    config = EncoderConfig.from_dict(values)
     with temporary_folder() as folder:
-        query_tokenizer.save(folder / TOKENIZER_FOLDER)
+        if query_tokenizer is not None:
+            query_tokenizer.save(folder / TOKENIZER_FOLDER)
+        if text_tokenizer is not None:
+            text_tokenizer.save(folder / TEXT_FOLDER)
         ngrams.save(folder / NGRAMS_FOLDER)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        loaded_tokenizer, loaded_ngrams = _load_tokenizers(folder, config)
+        loaded_tokenizer, loaded_text, loaded_ngrams = _load_tokenizers(folder, config)
     settings: dict[str, Any] = {
         "encoder": config.to_dict(),
-        "query_backbone": model.query.backbone_settings(),
+        "query_backbone": model.query.backbone_settings() if isinstance(model.query, QueryEncoder) else {},
+        "text_backbone": {} if model.text is None else model.text.backbone_settings(),
         "ngram_ids": ngrams.size,
     }
     weights = model.state_dict()
@@ -177,6 +194,7 @@ def parts_of_model(
         metrics={},
         fingerprint=fingerprint_of(copy.state_dict(), settings, files),
         record=record,
+        text_tokenizer=loaded_text,
     )
     return parts.with_notes(training, metrics)
 
@@ -248,7 +266,7 @@ def read_encoder(folder: Path) -> EncoderParts:
     weights = folder / WEIGHTS_FILE
     encoder = encoder_config(settings, folder / CONFIG_FILE)
     check_sizes(settings, encoder, tensors, weights)
-    query_tokenizer, ngrams = _load_tokenizers(folder, encoder)
+    query_tokenizer, text_tokenizer, ngrams = _load_tokenizers(folder, encoder)
     failed = f"The encoder '{folder}' cannot be built"
     with bounded_by(tensors, failed, remedy=ENCODER_REMEDY), torch.device("meta"):
         check_fit(_empty_model(settings, tensors), tensors, weights)
@@ -256,8 +274,12 @@ def read_encoder(folder: Path) -> EncoderParts:
     with LibraryCall(f"The weights '{weights}' cannot be read", error=EncoderError, remedy=ENCODER_REMEDY):
         model.load_state_dict(load_file(weights))
     check_finite(model, f"The weights '{weights}' cannot be used")
-    check_text_model(model.query.backbone, failed)
-    check_vocabulary(query_tokenizer.tokenizer, embedding_rows(model.query.backbone), str(folder))
+    if isinstance(model.query, QueryEncoder) and query_tokenizer is not None:
+        check_text_model(model.query.backbone, failed)
+        check_vocabulary(query_tokenizer.tokenizer, embedding_rows(model.query.backbone), str(folder))
+    if model.text is not None and text_tokenizer is not None:
+        check_text_model(model.text.backbone, failed)
+        check_vocabulary(text_tokenizer.tokenizer, embedding_rows(model.text.backbone), str(folder))
     if ngrams.size != settings["ngram_ids"]:
         raise EncoderError(
             f"The n-gram vocabularies of the encoder '{folder}' have {ngrams.size} ids, and its '{CONFIG_FILE}' says "
@@ -279,6 +301,7 @@ def read_encoder(folder: Path) -> EncoderParts:
         metrics=config["metrics"],
         fingerprint=fingerprint,
         record=TrainingRecord.load(folder / RECORD_FILE) if RECORD_FILE in config["files"] else None,
+        text_tokenizer=text_tokenizer,
     )
 
 
@@ -326,13 +349,27 @@ def _empty_model(settings: Mapping[str, Any], tensors: Tensors) -> OmniModel:
     """A model of these settings whose weights mean nothing yet, in evaluation mode; random state is left alone."""
     config = EncoderConfig.from_dict(settings["encoder"])
     with torch.random.fork_rng(devices=[]):
-        query = query_encoder_from_settings(config.query, config.dim, settings["query_backbone"], tensors)
-        model = OmniModel(config, query, int(settings["ngram_ids"]))
+        query = None
+        if config.query.model != NGRAMS:
+            query = query_encoder_from_settings(config.query, config.dim, settings["query_backbone"], tensors)
+        text = None
+        if config.text.model:
+            text = text_encoder_from_settings(config.text, settings.get("text_backbone", {}), tensors)
+        model = OmniModel(config, query, int(settings["ngram_ids"]), text)
     return model.eval().requires_grad_(False)
 
 
-def _load_tokenizers(folder: Path, config: EncoderConfig) -> tuple[QueryTokenizer, NgramTokenizer]:
-    return QueryTokenizer.load(folder / TOKENIZER_FOLDER, config.query), NgramTokenizer.load(folder / NGRAMS_FOLDER)
+def _load_tokenizers(
+    folder: Path, config: EncoderConfig
+) -> tuple[QueryTokenizer | None, QueryTokenizer | None, NgramTokenizer]:
+    query = text = None
+    if config.query.model != NGRAMS:
+        place = folder / TOKENIZER_FOLDER
+        query = QueryTokenizer.load(place, max_length=config.query.max_length, prefix=config.query.prefix)
+    if config.text.model:
+        place = folder / TEXT_FOLDER
+        text = QueryTokenizer.load(place, max_length=config.text.max_length, prefix=config.text.query_prefix)
+    return query, text, NgramTokenizer.load(folder / NGRAMS_FOLDER)
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from omnifeat.models.config import EntityConfig
 from omnifeat.models.hash_embedding import HashEmbedding
+from omnifeat.models.layers import hidden_layers, start_layer
 
 __all__ = ["EntityEncoder", "EntityInputs"]
 
@@ -47,7 +48,8 @@ class EntityEncoder(nn.Module):
     """Pins and products -> `(B, dim)` of unit length.
 
     The sum of all token embeddings is concatenated with the continuous features and goes through three linear layers
-    (two hidden ones, each with layer norm and ReLU), then L2 normalisation. An entity without a single known token and
+    (two hidden ones, each with layer norm and ReLU), is added to what `EntityConfig.residual` names, and is brought to
+    unit length. An entity without a single known token and
     without any continuous feature has nothing to be told by: its embedding is the zero vector, whose cosine to every
     query is 0, rather than a unit vector that is the same for all such entities.
     """
@@ -62,21 +64,23 @@ class EntityEncoder(nn.Module):
             pooling=config.text_pooling,
             seed=config.hash_seed,
         )
-        layers: list[nn.Module] = []
-        width = config.text_dim + config.continuous_width
-        for hidden in config.hidden:
-            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU()]
-            if config.dropout > 0:
-                layers.append(nn.Dropout(config.dropout))
-            width = hidden
-        layers.append(nn.Linear(width, dim))
-        self.mlp = nn.Sequential(*layers)
+        places, first = {"text": slice(0, config.text_dim)}, config.text_dim
+        for name, width in config.continuous.items():
+            places[name], first = slice(first, first + width), first + width
+        residual = places.get(config.residual)
+        self._residual = residual  # where the start lies among the features
+        self.mlp = hidden_layers(first, config.hidden, dim, dropout=config.dropout, from_zero=residual is not None)
+        if residual is not None:
+            self.start = start_layer(residual.stop - residual.start, dim)
 
     def forward(self, inputs: EntityInputs) -> Tensor:
         """Embeddings `(B, dim)`: unit length, or zero where an entity has no token and no continuous feature."""
         text_BD = self.text(inputs.ids, inputs.offsets)
         features = torch.cat([text_BD, inputs.continuous.to(text_BD.dtype)], dim=-1)
-        embeddings_BD = nn.functional.normalize(self.mlp(features), dim=-1)
+        output_BD = self.mlp(features)
+        if self._residual is not None:
+            output_BD = output_BD + self.start(features[:, self._residual])
+        embeddings_BD = nn.functional.normalize(output_BD, dim=-1)
         has_text_B = inputs.offsets[1:] > inputs.offsets[:-1]
         known_B = has_text_B | (inputs.continuous != 0).any(dim=-1)
         return embeddings_BD * known_B.unsqueeze(-1).to(embeddings_BD.dtype)

@@ -3,6 +3,7 @@
 Shape legend: N entities of the table, B entities of a batch, G engaged queries of all entities together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from omnifeat.data.id_texts import id_texts
 from omnifeat.errors import DataError
 from omnifeat.models.config import EncoderConfig, EntityConfig
 from omnifeat.models.entity import EntityInputs
+from omnifeat.models.pieces import Pieces
+from omnifeat.models.query_tokenizer import QueryTokenizer
 from omnifeat.models.vectors import VectorColumn, averaged_vector_column, vector_column
 from omnifeat.text import NgramTokenizer, TokenBags, gather_bags, normalise
 
@@ -36,6 +39,11 @@ class EntityTable:
         Ids of the entities, N strings.
     engaged_query_texts
         Distinct normalised texts of all engaged queries.
+    text
+        Word pieces of the fields that the block of text reads, N texts, where there is one; an entity without such text
+        has no piece.
+    text_vectors
+        float32 (N, T), the vectors of the block of text, where they were made before.
     """
 
     ids: pa.Array
@@ -45,6 +53,8 @@ class EntityTable:
     _engaged_offsets: Rows  # (N + 1,)
     _engaged_index: npt.NDArray[np.int32]  # (G,) into engaged_query_texts
     _continuous: tuple[tuple[int, VectorColumn | None], ...]  # width, column or None where the table lacks it
+    text: Pieces | None = None
+    text_vectors: torch.Tensor | None = None
 
     @classmethod
     def prepare(
@@ -54,6 +64,7 @@ class EntityTable:
         config: EncoderConfig | EntityConfig,
         *,
         name: str = "entities",
+        text_tokenizer: QueryTokenizer | None = None,
     ) -> "EntityTable":
         """Check a table of pins or products and tokenise its text.
 
@@ -71,6 +82,8 @@ class EntityTable:
             Settings of the encoder, with the widths of the continuous features.
         name
             Name of the table, for messages.
+        text_tokenizer
+            Of the block of text, where there is one.
 
         Raises
         ------
@@ -80,7 +93,8 @@ class EntityTable:
         """
         settings = config.entity if isinstance(config, EncoderConfig) else config
         ids = _checked_ids(table, name)
-        _check_columns(table, settings, name)
+        text_fields = config.text.fields if isinstance(config, EncoderConfig) and text_tokenizer is not None else ()
+        _check_columns(table, settings, text_fields, name)
         rows = len(ids)
         parts: list[tuple[TokenBags, Rows, Rows]] = []
         texts, offsets, index = _no_texts(rows)
@@ -106,6 +120,7 @@ class EntityTable:
             _engaged_offsets=offsets,
             _engaged_index=index,
             _continuous=continuous,
+            text=None if text_tokenizer is None else _pieces(table, text_fields, text_tokenizer, name),
         )
 
     def __len__(self) -> int:
@@ -197,8 +212,22 @@ def _checked_ids(table: pa.Table, name: str) -> pa.Array:
     return ids
 
 
-def _check_columns(table: pa.Table, config: EntityConfig, name: str) -> None:
-    readable = [*config.text_fields, *config.continuous]
+def _pieces(table: pa.Table, fields: Sequence[str], tokenizer: QueryTokenizer, name: str) -> Pieces:
+    """Word pieces of the fields' texts, joined by blanks; none where an entity has no text in any of them."""
+    parts: list[list[str]] = [[] for _ in range(len(table))]
+    for field in fields:
+        if field in table.column_names:
+            strings, owners = _strings_of(table, field, None, name)
+            for text, owner in zip(strings.to_pylist(), owners.tolist(), strict=True):
+                if text and not text.isspace():
+                    parts[owner].append(text)
+    texts = [" ".join(found) for found in parts]
+    pieces = Pieces.prepare(texts, tokenizer)
+    return pieces.without(np.asarray([not text for text in texts], dtype=np.bool_))
+
+
+def _check_columns(table: pa.Table, config: EntityConfig, text_fields: Sequence[str], name: str) -> None:
+    readable = list(dict.fromkeys([*config.text_fields, *config.continuous, *text_fields]))
     if "image_embedding" in config.continuous:
         readable.append("image_embeddings")
     if not any(column in table.column_names for column in readable):

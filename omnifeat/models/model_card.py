@@ -71,13 +71,10 @@ def model_card(
     """
     widths = config.entity.continuous
     prefixes = sorted(config.matryoshka)
-    source = (
-        "an encoder trained from scratch" if config.query.model == "scratch" else f"started from {config.query.model}"
-    )
     return _TEMPLATE.format(
         dim=config.dim,
         fingerprint=fingerprint,
-        query=f"{source}, {config.query.pooling} pooling, at most {config.query.max_length} word pieces",
+        query=_query_side(config),
         text_fields=", ".join(config.entity.text_fields) or "none",
         continuous=", ".join(f"{name} ({width})" for name, width in widths.items()) or "none",
         compatibility=", ".join(config.compatibility_widths) or "none",
@@ -92,6 +89,14 @@ def model_card(
         ),
         settings=json.dumps(config.to_dict(), indent=2, ensure_ascii=False),
     )
+
+
+def _query_side(config: EncoderConfig) -> str:
+    query = config.query
+    if query.model == "ngrams":
+        return "the sum of their n-grams, in the table of the entities' n-grams"
+    source = "an encoder trained from scratch" if query.model == "scratch" else f"started from {query.model}"
+    return f"{source}, {query.pooling} pooling, at most {query.max_length} word pieces"
 
 
 def _listing(values: Mapping[str, Any], depth: int = 0) -> str:

@@ -5,7 +5,8 @@ Shape legend: B queries, L word pieces, H hidden width of the transformer, D emb
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +14,32 @@ from transformers import AutoModel, DistilBertConfig
 
 from omnifeat.data.artefacts import LibraryCall
 from omnifeat.errors import EncoderError, SettingError
-from omnifeat.models.backbone import pool_tokens, without_provenance
+from omnifeat.models.block_config import TextConfig
 from omnifeat.models.compatibility import semi_orthogonal
 from omnifeat.models.config import QueryConfig
 from omnifeat.models.query_tokenizer import QueryTokenizer, normalise_query
+from omnifeat.models.transformer import PooledTransformer, TextEncoder
 from omnifeat.models.wordpiece import train_wordpiece
 from omnifeat.transformers_checks import Tensors, check_text_model, config_of
 from omnifeat.transformers_files import TransformersFolder, text_model_class
 
 __all__ = [
+    "NGRAMS",
+    "SCRATCH",
     "QueryEncoder",
     "QueryTokenizer",
     "build_query_encoder",
+    "build_text_encoder",
     "make_query_tokenizer",
+    "make_text_tokenizer",
     "normalise_query",
     "query_encoder_from_settings",
+    "text_encoder_from_settings",
     "train_wordpiece",
 ]
 
 SCRATCH = "scratch"
+NGRAMS = "ngrams"
 # How many texts a pretrained tokenizer is tried on, and the share of word pieces of theirs that it need not know.
 _TRIED_TEXTS = 1000
 _MOST_UNKNOWN = 0.8
@@ -46,7 +54,7 @@ _DROPOUT_SETTINGS = (
 )
 
 
-class QueryEncoder(nn.Module):
+class QueryEncoder(PooledTransformer):
     """Word pieces -> `(B, dim)` of unit length.
 
     Parameters
@@ -65,86 +73,33 @@ class QueryEncoder(nn.Module):
     """
 
     def __init__(self, backbone: nn.Module, config: QueryConfig, dim: int) -> None:
-        super().__init__()
-        # The pooler of BERT's pre-training plays no part here; left in, it would be a weight that nothing trains.
-        if getattr(backbone, "pooler", None) is not None:
-            setattr(backbone, "pooler", None)  # noqa: B010 - torch's types don't know that a module may go
-        settings: Any = backbone.config
-        longest = getattr(settings, "max_position_embeddings", None)
-        if isinstance(longest, int) and 0 < longest < config.max_length:
-            raise SettingError(
-                f"The 'query.max_length' setting must be at most {longest}, the longest input of '{config.model}'; got "
-                f"{config.max_length} instead."
-            )
-        self.backbone = backbone
-        self.pooling = config.pooling
-        self.projection = nn.Linear(int(settings.hidden_size), dim)
+        super().__init__(
+            backbone,
+            pooling=config.pooling,
+            max_length=config.max_length,
+            trainable_layers=config.trainable_layers,
+            part="query",
+            name=config.model,
+        )
+        self.projection = nn.Linear(self.hidden_size, dim)
         if config.projection == "identity-init":
             with torch.no_grad():
-                self.projection.weight.copy_(semi_orthogonal(dim, int(settings.hidden_size), seed=0))
+                self.projection.weight.copy_(semi_orthogonal(dim, self.hidden_size, seed=0))
                 self.projection.bias.zero_()
-        self._frozen: list[nn.Module] = []
-        if config.trainable_layers is not None:
-            self._freeze(config.trainable_layers)
-
-    def _freeze(self, trainable_layers: int) -> None:
-        """Freeze the backbone but for its top layers; gradients then stop at the lowest trainable one."""
-        layers = _transformer_layers(self.backbone)
-        if trainable_layers > len(layers):
-            raise SettingError(
-                f"The 'query.trainable_layers' setting must be at most {len(layers)}, the layers that the encoder has; "
-                f"got {trainable_layers} instead."
-            )
-        trainable = layers[len(layers) - trainable_layers :]
-        self.backbone.requires_grad_(False)
-        for layer in trainable:
-            layer.requires_grad_(True)
-        inside = {module for layer in trainable for module in layer.modules()}
-        # A container of a trainable layer must still pass `train` on, so only modules without one are listed.
-        self._frozen = [
-            module
-            for module in self.backbone.modules()
-            if module not in inside and not any(child in inside for child in module.modules())
-        ]
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode; frozen layers stay in evaluation mode: dropout there would blur fixed features."""
-        super().train(mode)
-        for module in self._frozen:
-            module.training = False
-        return self
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings `(B, dim)` of unit length of `input_ids` and `attention_mask`, both int64 `(B, L)`."""
         return self.project(self.pool(input_ids, attention_mask))
 
-    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The transformer's last layer, pooled, `(B, H)`: all that comes before the projection."""
-        hidden_BLH: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return pool_tokens(hidden_BLH, attention_mask, self.pooling)
-
     def project(self, pooled_BH: Tensor) -> Tensor:
         """Embeddings `(B, dim)` of unit length of what `pool` gives."""
         return nn.functional.normalize(self.projection(pooled_BH), dim=-1)
 
-    def backbone_settings(self) -> dict[str, Any]:
-        """The backbone's own configuration as JSON values: enough to build it again, with nothing of where it was."""
-        return without_provenance(self.backbone.config.to_dict())  # type: ignore[union-attr, operator]
 
-
-def _transformer_layers(backbone: nn.Module) -> list[nn.Module]:
-    """Transformer layers from the lowest to the top: the longest list of modules in any Hugging Face encoder."""
-    lists = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
-    longest: list[nn.Module] = []
-    for layers in lists:
-        if len(layers) > len(longest):
-            longest = list(layers)
-    return longest
-
-
-def make_query_tokenizer(config: QueryConfig, texts: Iterable[str] = ()) -> QueryTokenizer:
+def make_query_tokenizer(config: QueryConfig, texts: Iterable[str] = ()) -> QueryTokenizer | None:
     """The pretrained encoder's tokenizer, or a WordPiece tokenizer trained on `texts` where the model is `"scratch"`.
+
+    None where queries are bags of the entity encoder's n-grams.
 
     Raises
     ------
@@ -153,10 +108,43 @@ def make_query_tokenizer(config: QueryConfig, texts: Iterable[str] = ()) -> Quer
     DataError
         There is no text to train on.
     """
+    if config.model == NGRAMS:
+        return None
     if config.model == SCRATCH:
         return train_wordpiece(texts, config)
-    tokenizer = QueryTokenizer.pretrained(config)
-    _check_known(tokenizer, list(itertools.islice(texts, _TRIED_TEXTS)), config.model)
+    return _pretrained_tokenizer(config.model, config.max_length, config.prefix, texts)
+
+
+def make_text_tokenizer(config: TextConfig, texts: Iterable[str] = ()) -> QueryTokenizer | None:
+    """The tokenizer of the block of text, with the prefix of queries; None where there is no such block.
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded, or knows hardly any of the words of `texts`.
+    """
+    if not config.model:
+        return None
+    return _pretrained_tokenizer(config.model, config.max_length, config.query_prefix, texts)
+
+
+def with_width(config: TextConfig) -> TextConfig:
+    """The settings of the block of text with the hidden width of its transformer.
+
+    Raises
+    ------
+    EncoderError
+        The folder or the hub name cannot be loaded.
+    """
+    if not config.model:
+        return config
+    folder = _text_folder(config.model, "text encoder")
+    return replace(config, width=int(folder.config().hidden_size))
+
+
+def _pretrained_tokenizer(name: str, max_length: int, prefix: str, texts: Iterable[str]) -> QueryTokenizer:
+    tokenizer = QueryTokenizer.pretrained(name, max_length=max_length, prefix=prefix)
+    _check_known(tokenizer, list(itertools.islice(texts, _TRIED_TEXTS)), name)
     return tokenizer
 
 
@@ -184,7 +172,7 @@ def build_query_encoder(config: QueryConfig, dim: int, tokenizer: QueryTokenizer
         See `QueryEncoder`.
     """
     if config.model != SCRATCH:
-        return QueryEncoder(_pretrained_backbone(config), config, dim)
+        return QueryEncoder(_pretrained_backbone(config.model, "query encoder", config.dropout), config, dim)
     dropout = 0.1 if config.dropout is None else config.dropout
     settings = DistilBertConfig(
         vocab_size=tokenizer.vocabulary,
@@ -212,30 +200,71 @@ def query_encoder_from_settings(
     EncoderError
         The settings are not those of an encoder that the installed `transformers` knows.
     """
-    failed = f"The installed transformers cannot build a query encoder of type {backbone_settings.get('model_type')!r}"
-    remedy = "install the version that the encoder was trained with, or fetch the encoder again"
-    settings = config_of(backbone_settings, tensors, failed, remedy=remedy)
-    with LibraryCall(failed, error=EncoderError, remedy=remedy):
-        auto = text_model_class(settings.model_type)
-        backbone = auto.from_config(settings, dtype=torch.float32, trust_remote_code=False)
+    backbone = _backbone_from_settings(backbone_settings, tensors, "query")
     try:
         return QueryEncoder(backbone, config, dim)
     except SettingError as error:  # no setting of the user's: one of the file
         raise EncoderError(f"The query encoder cannot be built from its stored settings: {error}") from error
 
 
-def _pretrained_backbone(config: QueryConfig) -> nn.Module:
-    folder = TransformersFolder.open(
-        config.model,
-        what="query encoder",
-        failed="No query encoder can be loaded from",
-        remedy="give the folder or the hub name of a Hugging Face encoder, or 'scratch' to train one from nothing",
+def _backbone_from_settings(backbone_settings: Mapping[str, Any], tensors: Tensors, what: str) -> nn.Module:
+    kind = backbone_settings.get("model_type")
+    failed = f"The installed transformers cannot build a {what} encoder of type {kind!r}"
+    remedy = "install the version that the encoder was trained with, or fetch the encoder again"
+    settings = config_of(backbone_settings, tensors, failed, remedy=remedy)
+    with LibraryCall(failed, error=EncoderError, remedy=remedy):
+        auto = text_model_class(settings.model_type)
+        backbone: nn.Module = auto.from_config(settings, dtype=torch.float32, trust_remote_code=False)
+    return backbone
+
+
+def build_text_encoder(config: TextConfig) -> TextEncoder:
+    """The block of text with pretrained weights.
+
+    Raises
+    ------
+    EncoderError
+        The folder or the hub name cannot be loaded, or lacks weights.
+    SettingError
+        See `omnifeat.models.transformer.PooledTransformer`.
+    """
+    return _text_encoder(_pretrained_backbone(config.model, "text encoder", None), config)
+
+
+def text_encoder_from_settings(
+    config: TextConfig, backbone_settings: Mapping[str, Any], tensors: Tensors
+) -> TextEncoder:
+    """As `query_encoder_from_settings`, of the block of text."""
+    return _text_encoder(_backbone_from_settings(backbone_settings, tensors, "text"), config)
+
+
+def _text_encoder(backbone: nn.Module, config: TextConfig) -> TextEncoder:
+    return TextEncoder(
+        backbone,
+        pooling=config.pooling,
+        max_length=config.max_length,
+        trainable_layers=config.trainable_layers,
+        part="text",
+        name=config.model,
     )
+
+
+def _pretrained_backbone(name: str, what: str, dropout: float | None) -> nn.Module:
+    folder = _text_folder(name, what)
     settings = folder.config()
-    if config.dropout is not None:
-        for name in _DROPOUT_SETTINGS:
-            if hasattr(settings, name):
-                setattr(settings, name, config.dropout)
+    if dropout is not None:
+        for setting in _DROPOUT_SETTINGS:
+            if hasattr(settings, setting):
+                setattr(settings, setting, dropout)
     backbone: nn.Module = folder.model(text_model_class(settings.model_type), settings)
     check_text_model(backbone, folder.failed)
     return backbone
+
+
+def _text_folder(name: str, what: str) -> TransformersFolder:
+    return TransformersFolder.open(
+        name,
+        what=what,
+        failed=f"No {what} can be loaded from",
+        remedy="give the folder or the hub name of a Hugging Face encoder, or 'scratch' to train one from nothing",
+    )

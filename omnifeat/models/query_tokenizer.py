@@ -11,7 +11,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from omnifeat.models.config import QueryConfig
 from omnifeat.transformers_files import TransformersFolder, load_tokenizer
 
 __all__ = ["QueryTokenizer", "normalise_query", "pad_batch"]
@@ -52,8 +51,8 @@ class QueryTokenizer:
         self.prefix = prefix
 
     @classmethod
-    def pretrained(cls, config: QueryConfig) -> Self:
-        """The tokenizer of the pretrained encoder that `config.model` names, a folder or a hub name.
+    def pretrained(cls, name: str, *, max_length: int, prefix: str = "") -> Self:
+        """The tokenizer of a pretrained encoder, a folder or a hub name.
 
         Raises
         ------
@@ -61,15 +60,15 @@ class QueryTokenizer:
             It cannot be loaded, or its vocabulary hardly fits the model.
         """
         folder = TransformersFolder.open(
-            config.model,
+            name,
             what="query encoder",
             failed="No tokenizer can be loaded from",
             remedy="give a folder or a hub name that holds a Hugging Face encoder with its tokenizer files",
         )
-        return cls(folder.tokenizer(), max_length=config.max_length, prefix=config.prefix)
+        return cls(folder.tokenizer(), max_length=max_length, prefix=prefix)
 
     @classmethod
-    def load(cls, folder: str | Path, config: QueryConfig) -> Self:
+    def load(cls, folder: str | Path, *, max_length: int, prefix: str = "") -> Self:
         """A tokenizer from its Hugging Face files.
 
         Raises
@@ -77,7 +76,11 @@ class QueryTokenizer:
         EncoderError
             The files are missing or cannot be read, or have no padding token or no vocabulary.
         """
-        return cls(load_tokenizer(folder), max_length=config.max_length, prefix=config.prefix)
+        return cls(load_tokenizer(folder), max_length=max_length, prefix=prefix)
+
+    def with_prefix(self, prefix: str) -> "QueryTokenizer":
+        """The same tokenizer, with another text put before each."""
+        return QueryTokenizer(self.tokenizer, max_length=self.max_length, prefix=prefix)
 
     @property
     def vocabulary(self) -> int:

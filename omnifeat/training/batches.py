@@ -24,12 +24,17 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class PairBatch:
-    """One set's part of a batch: `queries` and `entities` int64 (B,), `negatives` int64 (N,), rows as in `PairSet`."""
+    """One set's part of a batch: `queries` and `entities` int64 (B,), `negatives` int64 (N,), rows as in `PairSet`.
+
+    `left_out` is bool (B,): whether the pair's own query is left out of its entity's engaged queries this time; all are
+    if None.
+    """
 
     pairs: PairSet
     queries: Rows
     entities: Rows
     negatives: Rows
+    left_out: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -51,7 +56,9 @@ class BatchSampler:
     random_negatives
         Random negatives per pair, drawn without repeats; the whole catalogue where that has no more.
     seed
-        Decides order and negatives.
+        Decides order, negatives and what is left out.
+    own_query_left_out
+        Probability with which a pair's own query is left out of its entity's engaged queries.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class BatchSampler:
         weights: Mapping[str, float],
         random_negatives: int,
         seed: int,
+        own_query_left_out: float = 1.0,
     ) -> None:
         if not pair_sets:
             raise DataError("There is no pair to train on: table 'engagements' has none in its train part.")
@@ -70,6 +78,7 @@ class BatchSampler:
         self._catalogue_sizes = dict(catalogue_sizes)
         self._random_negatives = random_negatives
         self._seed = seed
+        self._own_query_left_out = own_query_left_out
         self.shares = batch_shares(
             [len(pairs) for pairs in pair_sets], [weights.get(pairs.name, 1.0) for pairs in pair_sets], batch_size
         )
@@ -92,7 +101,9 @@ class BatchSampler:
             else:
                 generator = np.random.default_rng([self._seed, 1, index, step])
                 negatives = generator.choice(size, wanted, replace=False, shuffle=False).astype(np.int64)
-            parts.append(PairBatch(pairs, pairs.queries[chosen], pairs.entities[chosen], negatives))
+            draws = np.random.default_rng([self._seed, 2, index, step]).random(share)
+            left_out = draws < self._own_query_left_out
+            parts.append(PairBatch(pairs, pairs.queries[chosen], pairs.entities[chosen], negatives, left_out))
         return parts
 
     def _positions(self, index: int, start: int, count: int) -> Rows:

@@ -25,10 +25,13 @@ class TrainingLog:
         `learning_rate`, `temperature`.
     recalls
         One point a measurement: `step`, and Recall@10 per set of pairs and as `mean`.
+    text
+        Recall@10 of the block of text before it was tuned, and after, all pairs and `new_SET`; empty without one.
     """
 
     losses: list[dict[str, Any]] = field(default_factory=list)
     recalls: list[dict[str, Any]] = field(default_factory=list)
+    text: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The log as JSON values."""

@@ -13,7 +13,8 @@ yields entity y, and one task T whose batch is (q_i, p_i), i = 1..B, we read sec
     Q_inbatch(y | q_i) = Q_inbatch(y)     how often y is a positive in the task's stream of pairs              (4)
     Q_random(y | q_i)  = Q_random(y)      how often y is drawn, "since y is sampled independently" of q_i      (5)
 
-S_i is S without the row's own positive and without the other known positives of its query (`negative_masks`).
+S_i is S without the row's own positive, without the other known positives of its query (`negative_masks`), and, beyond
+the paper, without negatives that are nearer to the query than its positive by more than a margin.
 The positive is corrected too, with the Q of the same source: it stands in the softmax as one more column, and an
 uncorrected column among corrected ones would shift every row by its own popularity.
 A popular y has a large Q(y), so its logit as a negative is lowered and it is pushed away from queries *less*.
@@ -40,6 +41,7 @@ def sampled_softmax_loss(
     masked_rows: Tensor,
     masked_columns: Tensor,
     scale: Tensor,
+    margin: float | None = None,
     block_rows: int = 256,
 ) -> Tensor:
     """Mean sampled softmax loss of a batch against one source of negatives (equation 3 above).
@@ -60,6 +62,9 @@ def sampled_softmax_loss(
         int64 (M,): entries (row, column) of the B x N matrix that are not negatives; any order, repeats allowed.
     scale
         Scalar, the inverse temperature; its gradient is computed too.
+    margin
+        A negative whose cosine is above the positive's by more than this is left out: it is most likely relevant
+        itself. None leaves none out.
     block_rows
         Rows of logits held at a time.
 
@@ -87,6 +92,7 @@ def sampled_softmax_loss(
         log_q_negative_N,
         masked_rows,
         masked_columns,
+        margin,
         block_rows,
         wants_gradients,
     )
@@ -113,6 +119,7 @@ class _BlockwiseSampledSoftmax(torch.autograd.Function):
         log_q_negative: Tensor,
         masked_rows: Tensor,
         masked_columns: Tensor,
+        margin: float | None,
         block_rows: int,
         wants_gradients: bool,
     ) -> Tensor:
@@ -146,6 +153,9 @@ class _BlockwiseSampledSoftmax(torch.autograd.Function):
                 logits_RN[sorted_rows[inside] - start, sorted_columns[inside]] = -torch.inf
 
                 cosine_R = (q_RD * p_RD).sum(dim=1)
+                if margin is not None:
+                    too_near_RN = logits_RN + log_q_negative_N > (scale_ * (cosine_R + margin))[:, None]
+                    logits_RN.masked_fill_(too_near_RN, -torch.inf)
                 positive_R = scale_ * cosine_R - log_q_positive_B[start:stop]
                 largest_R = positive_R
                 if logits_RN.shape[1]:
@@ -181,7 +191,7 @@ class _BlockwiseSampledSoftmax(torch.autograd.Function):
         ]
         if results[3] is not None:
             results[3] = results[3].reshape(ctx.scale_shape)
-        return (*results, None, None, None, None, None, None)
+        return (*results, None, None, None, None, None, None, None)
 
 
 def sampled_softmax_loss_dense(
@@ -194,12 +204,17 @@ def sampled_softmax_loss_dense(
     masked_rows: Tensor,
     masked_columns: Tensor,
     scale: Tensor,
+    margin: float | None = None,
 ) -> Tensor:
     """The same loss with the whole B x N matrix of logits: the reference that `sampled_softmax_loss` is held to."""
-    positive_B1 = (scale * (queries_BD * positives_BD).sum(dim=1) - log_q_positive_B)[:, None]
-    logits_BN = scale * (queries_BD @ negatives_ND.T) - log_q_negative_N
+    cosine_B1 = (queries_BD * positives_BD).sum(dim=1, keepdim=True)
+    cosines_BN = queries_BD @ negatives_ND.T
+    positive_B1 = scale * cosine_B1 - log_q_positive_B[:, None]
+    logits_BN = scale * cosines_BN - log_q_negative_N
     excluded_BN = torch.zeros_like(logits_BN, dtype=torch.bool)
     excluded_BN[masked_rows, masked_columns] = True
+    if margin is not None:
+        excluded_BN |= cosines_BN > cosine_B1 + margin
     logits_BN = logits_BN.masked_fill(excluded_BN, -torch.inf)
     labels_B = torch.zeros(len(queries_BD), dtype=torch.int64, device=queries_BD.device)
     return nn.functional.cross_entropy(torch.cat([positive_B1, logits_BN], dim=1), labels_B)
@@ -216,6 +231,7 @@ def matryoshka_loss(
     masked_rows: Tensor,
     masked_columns: Tensor,
     scale: Tensor,
+    margin: float | None = None,
     block_rows: int = 256,
 ) -> Tensor:
     """The loss of the whole vectors, or the weighted sum of the losses of their prefixes.
@@ -248,6 +264,7 @@ def matryoshka_loss(
             masked_rows=masked_rows,
             masked_columns=masked_columns,
             scale=scale,
+            margin=margin,
             block_rows=block_rows,
         )
     return loss

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from omnifeat.models.encoding import encode_distinct_entities, encode_distinct_queries
 from omnifeat.models.omni import OmniModel
 from omnifeat.training.batches import PairBatch
 from omnifeat.training.correction import IN_BATCH, RANDOM, TaskRows
-from omnifeat.training.encoding import encode_distinct_entities, encode_distinct_queries
 from omnifeat.training.gather import bounds, gather_rows
 from omnifeat.training.loss import matryoshka_loss, negative_masks
 from omnifeat.training.prepare import TrainingData
@@ -37,17 +37,29 @@ class Objective(nn.Module):
         What to train, and on what.
     block_rows
         Rows of logits held at a time.
+    negative_margin, words_in_loss
+        See `TrainSettings`.
     process, processes
         Number of this process and of all; each encodes its own part of a batch and gathers the others' vectors.
     """
 
     def __init__(
-        self, model: OmniModel, data: TrainingData, *, block_rows: int, process: int = 0, processes: int = 1
+        self,
+        model: OmniModel,
+        data: TrainingData,
+        *,
+        block_rows: int,
+        negative_margin: float | None = None,
+        words_in_loss: bool = False,
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         super().__init__()
         self.model = model
         self._data = data
         self._block_rows = block_rows
+        self._blocks = ("learned", "words") if words_in_loss and model.words is not None else ("learned",)
+        self._negative_margin = negative_margin
         self._process, self._processes = process, processes
         self._learned = {task.pairs for task in data.tasks if task.encoder in (ENTITY, QUERY)}
 
@@ -104,7 +116,8 @@ class Objective(nn.Module):
 
         asked = query_rows + [entity_rows[i] for i in of_queries] + [negative_rows[i] for i in of_queries]
         encoded = _split(
-            encode_distinct_queries(self.model, self._data.queries, np.concatenate(asked), device), map(len, asked)
+            encode_distinct_queries(self.model, self._data.queries, np.concatenate(asked), device, self._blocks),
+            map(len, asked),
         )
         queries = encoded[: len(parts)]
         positives: dict[int, Tensor] = dict(zip(of_queries, encoded[len(parts) :], strict=False))
@@ -114,11 +127,11 @@ class Objective(nn.Module):
             if not chosen:
                 continue
             asked = [entity_rows[i] for i in chosen] + [negative_rows[i] for i in chosen]
-            # A pair's own query must not stand among its entity's engaged queries; a negative keeps all of them.
-            exclude = [self._data.exclude_query[kind][query_rows[i]] for i in chosen]
+            # A pair's own query must not always stand among its entity's engaged queries; a negative keeps all of them.
+            exclude = [self._left_out(parts[i], mine[i], kind) for i in chosen]
             exclude += [np.full(len(negative_rows[i]), -1, np.int64) for i in chosen]
             vectors = encode_distinct_entities(
-                self.model, table, np.concatenate(asked), np.concatenate(exclude), device
+                self.model, table, np.concatenate(asked), np.concatenate(exclude), device, self._blocks
             )
             encoded = _split(vectors, map(len, asked))
             positives |= dict(zip(chosen, encoded, strict=False))
@@ -129,6 +142,14 @@ class Objective(nn.Module):
                     queries[0].new_zeros((len(rows[i]), queries[0].shape[1])) for rows in (entity_rows, negative_rows)
                 )
         return queries, [positives[i] for i in range(len(parts))], [negatives[i] for i in range(len(parts))]
+
+    def _left_out(self, part: PairBatch, own: slice, kind: str) -> Rows:
+        """The own query of each of this process's pairs where it is left out; -1 where it stays.
+
+        In use a query that is known stands in its entities' text, and one that is new does not: both are trained.
+        """
+        found = self._data.exclude_query[kind][part.queries[own]]
+        return found if part.left_out is None else np.where(part.left_out[own], found, -1)
 
     def _gather(
         self,
@@ -180,6 +201,8 @@ class Objective(nn.Module):
             positives = positives.index_select(0, torch.from_numpy(rows.pairs).to(device))
             negatives = negatives.index_select(0, torch.from_numpy(rows.negatives).to(device))
         else:
+            if len(self._blocks) > 1:  # existing embeddings are compared with the learned block alone
+                queries = nn.functional.normalize(queries[:, : self.model.config.dim], dim=-1)
             column = self._data.vectors[part.pairs.entity_type, task.encoder]
             project = self.model.compatibility[task.encoder]
             positives = project(torch.from_numpy(column.rows(part.entities[rows.pairs])).to(device))
@@ -206,6 +229,7 @@ class Objective(nn.Module):
                 masked_rows=torch.from_numpy(masked_rows[used]).to(device),
                 masked_columns=torch.from_numpy(masked_columns[used]).to(device),
                 scale=scale,
+                margin=self._negative_margin if task.encoder in (ENTITY, QUERY) else None,
                 block_rows=self._block_rows,
             )
             loss = loss + mean * len(in_own)

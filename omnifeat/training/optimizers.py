@@ -2,11 +2,11 @@
 
 import math
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from omnifeat.models.omni import OmniModel
-from omnifeat.models.query import SCRATCH
+from omnifeat.models.query import SCRATCH, QueryEncoder
 from omnifeat.training.lamb import Lamb
 from omnifeat.training.settings import TrainSettings
 
@@ -20,9 +20,11 @@ def make_optimizer(model: OmniModel, settings: TrainSettings) -> Optimizer:
     at first the two together are the pretrained encoder. Biases, gains of layer norms and the temperature are neither
     decayed nor rescaled by LAMB. Every group holds its highest rate under `peak`.
     """
-    pretrained = [model.query.backbone]
-    if model.config.query.projection == "identity-init":
-        pretrained.append(model.query.projection)
+    pretrained: list[nn.Module] = []
+    if isinstance(model.query, QueryEncoder):
+        pretrained.append(model.query.backbone)
+        if model.config.query.projection == "identity-init":
+            pretrained.append(model.query.projection)
     known = {id(parameter) for module in pretrained for parameter in module.parameters()}
     own_rate = settings.query_learning_rate
     query_rate = settings.learning_rate if own_rate is None or model.config.query.model == SCRATCH else own_rate

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from omnifeat.data.artefacts import LibraryCall, regular_file
 from omnifeat.data.files import replace_when_whole
 from omnifeat.errors import DataError
+from omnifeat.models.pieces import Pieces
 from omnifeat.models.query import QueryEncoder
-from omnifeat.training.encoding import QueryTable
+from omnifeat.models.query_table import QueryTable
 
 __all__ = ["PooledOutputs"]
 
@@ -40,13 +41,16 @@ class PooledOutputs:
         DataError
             A file of the folder does not hold what was kept there.
         """
-        path = self._folder / f"pooled-{_digest(table, encoder)}.safetensors"
+        pieces = table.pieces
+        if pieces is None:
+            return table
+        path = self._folder / f"pooled-{_digest(pieces, encoder)}.safetensors"
         if path.exists():
             remedy = "remove it, and it is made again"
             regular_file(path, remedy=remedy)
             with LibraryCall(f"{path} cannot be read", remedy=remedy):
                 pooled = load_file(path)["pooled"]
-            shape = (len(table.offsets) - 1, encoder.projection.in_features)
+            shape = (len(table), encoder.projection.in_features)
             if pooled.shape != shape or pooled.dtype != torch.float32 or not pooled.isfinite().all():
                 raise DataError(f"{path} does not hold finite outputs of shape {list(shape)}; {remedy}.")
             return table.having_pooled(pooled)
@@ -58,11 +62,11 @@ class PooledOutputs:
         return found
 
 
-def _digest(table: QueryTable, encoder: QueryEncoder) -> str:
+def _digest(pieces: Pieces, encoder: QueryEncoder) -> str:
     digest = hashlib.sha256(encoder.pooling.encode())
     for name, weight in sorted(encoder.backbone.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
         digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    for array in (table.offsets, table.ids):
+    for array in (pieces.offsets, pieces.ids):
         digest.update(array.tobytes())
     return digest.hexdigest()[:24]

@@ -1,7 +1,7 @@
 """From a dataset folder to everything that training holds in memory: pairs, tasks, tokens, vectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from omnifeat.data.splits import HashSplit, Split, split_rows
 from omnifeat.errors import DataError
 from omnifeat.models.config import EncoderConfig, fitted_to
 from omnifeat.models.entity_features import EntityTable, entity_texts
-from omnifeat.models.query import make_query_tokenizer
+from omnifeat.models.query import make_query_tokenizer, make_text_tokenizer, with_width
+from omnifeat.models.query_table import QueryTable
 from omnifeat.models.query_tokenizer import QueryTokenizer
 from omnifeat.models.training_record import TrainingRecord, id_hashes, pair_hashes, query_hashes
 from omnifeat.models.vectors import VectorColumn, vector_column
 from omnifeat.text import NgramSizes, NgramTokenizer
-from omnifeat.training.encoding import QueryTable
 from omnifeat.training.tasks import QUERY, Catalogue, PairSet, Task, build_pair_sets, chosen_tasks, tasks_of
 
 __all__ = ["TrainingData", "prepare_training_data"]
@@ -41,12 +41,12 @@ class TrainingData:
     ----------
     config
         Settings with the widths that the data has.
-    query_tokenizer, ngram_tokenizer
+    query_tokenizer, ngram_tokenizer, text_tokenizer
         Fitted on the train part's queries and on the entities' text (a pretrained encoder brings its own for queries).
     catalogue, pair_sets, tasks
         The train part; see `omnifeat.training.tasks`.
     queries
-        The catalogue's queries as word pieces.
+        The catalogue's queries, tokenised.
     entities
         Entity type -> the prepared table.
     exclude_query
@@ -58,7 +58,7 @@ class TrainingData:
     """
 
     config: EncoderConfig
-    query_tokenizer: QueryTokenizer
+    query_tokenizer: QueryTokenizer | None
     ngram_tokenizer: NgramTokenizer
     catalogue: Catalogue
     pair_sets: list[PairSet]
@@ -69,6 +69,7 @@ class TrainingData:
     vectors: dict[tuple[str, str], VectorColumn]
     development_catalogue: Catalogue
     development_pair_sets: list[PairSet]
+    text_tokenizer: QueryTokenizer | None = None
 
     def present(self, task: Task) -> NDArray[np.bool_] | None:
         """For each entity of the task's type, whether it has the task's existing embedding; None: all do."""
@@ -137,6 +138,7 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequen
     dataset.require("engagements", *_ENGAGEMENT_COLUMNS)
     tables = _entity_tables(dataset, config)
     config = fitted_to(config, {_ENTITY_TABLES[kind]: _with_widths(table, config) for kind, table in tables.items()})
+    config = replace(config, text=with_width(config.text))
     ids = {kind: table.column("id").combine_chunks() for kind, table in tables.items()}
 
     train, development = _parts(dataset)
@@ -150,9 +152,12 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequen
     sizes = NgramSizes(trigrams=config.entity.trigrams, words=config.entity.words, bigrams=config.entity.bigrams)
     texts = [t for kind, table in tables.items() for t in entity_texts(table, config.entity, name=_ENTITY_TABLES[kind])]
     ngram_tokenizer = NgramTokenizer.fit([*texts, catalogue.queries], sizes)
-    query_tokenizer = make_query_tokenizer(config.query, _wordpiece_texts(catalogue.queries, texts))
+    some_texts = _wordpiece_texts(catalogue.queries, texts)
+    query_tokenizer = make_query_tokenizer(config.query, some_texts)
+    text_tokenizer = make_text_tokenizer(config.text, some_texts)
+    of_entities = None if text_tokenizer is None else text_tokenizer.with_prefix(config.text.entity_prefix)
     entities = {
-        kind: EntityTable.prepare(table, ngram_tokenizer, config, name=_ENTITY_TABLES[kind])
+        kind: EntityTable.prepare(table, ngram_tokenizer, config, name=_ENTITY_TABLES[kind], text_tokenizer=of_entities)
         for kind, table in tables.items()
     }
     vectors = _existing_embeddings(tables, config)
@@ -166,12 +171,13 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequen
         catalogue=catalogue,
         pair_sets=[pairs for pairs in pair_sets if pairs.name in names],
         tasks=kept,
-        queries=QueryTable.prepare(catalogue.queries.to_pylist(), query_tokenizer),
+        queries=QueryTable.prepare(catalogue.queries.to_pylist(), ngram_tokenizer, query_tokenizer, text_tokenizer),
         entities=entities,
         exclude_query={kind: table.engaged_query_index(catalogue.queries) for kind, table in entities.items()},
         vectors=vectors,
         development_catalogue=development_catalogue,
         development_pair_sets=[pairs for pairs in development_pair_sets if pairs.name in names],
+        text_tokenizer=text_tokenizer,
     )
 
 
@@ -179,7 +185,7 @@ def _entity_tables(dataset: Dataset, config: EncoderConfig) -> dict[str, pa.Tabl
     """Entity type -> the columns of its table that the encoder reads."""
     wanted = {
         "id",
-        *config.entity.text_fields,
+        *config.entity_columns,
         *(config.entity.continuous or ("pinsage", "itemsage", "image_embedding")),
         "image_embeddings",
         *config.compatibility,

@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
@@ -20,8 +21,12 @@ from omnifeat.errors import SettingError
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.encoder_folder import parts_of_model, write_encoder
 from omnifeat.models.omni import OmniModel, build_model
+from omnifeat.models.query import QueryEncoder
+from omnifeat.models.query_table import QueryTable
 from omnifeat.models.training_record import TrainingRecord
+from omnifeat.text import TokenBags
 from omnifeat.training.batches import BatchSampler
+from omnifeat.training.block_shares import choose_shares
 from omnifeat.training.checkpoint import (
     CHECKPOINT_REMEDY,
     latest_checkpoint,
@@ -31,8 +36,7 @@ from omnifeat.training.checkpoint import (
 )
 from omnifeat.training.correction import Corrections
 from omnifeat.training.curves import TrainingLog, draw_training_curve, write_training_log
-from omnifeat.training.development import DevelopmentSet, prepare_development_set
-from omnifeat.training.encoding import QueryTable
+from omnifeat.training.development import DevelopmentSet, DevelopmentVectors, prepare_development_set
 from omnifeat.training.events import Events
 from omnifeat.training.objective import Objective
 from omnifeat.training.optimizers import learning_rate_factor, make_optimizer, set_learning_rate
@@ -40,8 +44,11 @@ from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import TrainingData, prepare_training_data
 from omnifeat.training.settings import TrainSettings
 from omnifeat.training.tasks import shuffled
+from omnifeat.training.text_tuning import tune_text
 
 __all__ = ["Progress", "TrainResult", "TrainingRun"]
+
+_ENTITIES_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -126,9 +133,12 @@ class TrainingRun:
         self.model = build_model(
             self.config, self.data.query_tokenizer, self.data.ngram_tokenizer.size, seed=settings.seed
         ).to(self.device)
+        if self.model.words is not None:
+            self.model.words.fit(self._bags, self.data.ngram_tokenizer.sizes)
         self.development = self._development()
-        if not any(parameter.requires_grad for parameter in self.model.query.backbone.parameters()):
-            self._pool_queries(pooled)
+        query = self.model.query
+        if isinstance(query, QueryEncoder) and not any(p.requires_grad for p in query.backbone.parameters()):
+            self._pool_queries(query, pooled)
         self.sampler = BatchSampler(
             self.data.pair_sets,
             {pairs.entity_type: self.data.catalogue.size(pairs.entity_type) for pairs in self.data.pair_sets},
@@ -136,6 +146,7 @@ class TrainingRun:
             weights=settings.pair_weights,
             random_negatives=settings.random_negatives,
             seed=settings.seed,
+            own_query_left_out=settings.own_query_left_out,
         )
         if max(self.sampler.shares) < accelerator.num_processes:
             raise SettingError(
@@ -156,6 +167,8 @@ class TrainingRun:
             self.model,
             self.data,
             block_rows=settings.block_rows,
+            negative_margin=settings.negative_margin,
+            words_in_loss=settings.words_in_loss,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
@@ -171,6 +184,7 @@ class TrainingRun:
         self.best_weights: dict[str, Tensor] | None = None
         self.without_gain = 0
         self._since_log: list[Tensor] = []
+        self._text: DevelopmentVectors | None = None
 
     def _development(self) -> DevelopmentSet | None:
         if self.settings.evaluate_every == 0:
@@ -182,14 +196,54 @@ class TrainingRun:
             seed=self.settings.seed,
         )
 
-    def _pool_queries(self, kept: PooledOutputs | None) -> None:
+    def _bags(self) -> Iterator[TokenBags]:
+        """All text of all entities."""
+        for table in self.data.entities.values():
+            for start in range(0, len(table), _ENTITIES_AT_ONCE):
+                inputs = table.inputs(np.arange(start, min(start + _ENTITIES_AT_ONCE, len(table))))
+                yield TokenBags(inputs.ids.numpy(), inputs.offsets.numpy())
+
+    def _pool_queries(self, query: QueryEncoder, kept: PooledOutputs | None) -> None:
         """Run a transformer that isn't trained once over all queries instead of in every step."""
         self.model.eval()
         pool = QueryTable.with_pooled if kept is None else kept.of
-        self.data = replace(self.data, queries=pool(self.data.queries, self.model.query, self.device))
+        self.data = replace(self.data, queries=pool(self.data.queries, query, self.device))
         if self.development is not None:
-            pooled = pool(self.development.queries, self.model.query, self.device)
+            pooled = pool(self.development.queries, query, self.device)
             self.development = replace(self.development, queries=pooled)
+
+    def prepare_text(self) -> None:
+        """Tune the block of text on this process, and keep what that gives where development pairs are found better.
+
+        A run that is taken up again has the weights already.
+        """
+        encoder = self.model.text
+        if encoder is None or not self.accelerator.is_main_process:
+            return
+        tunes = bool(encoder.trainable) and self.settings.text_steps > 0 and self.step == 0
+        if self.development is None:
+            if tunes:
+                tune_text(encoder, self.data, self.settings, self.device)
+            return
+        self._text = self.development.vectors(self.model, self.device, ("text",))
+        if not tunes:
+            return
+        before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+        self.log.text["text, untuned"] = self._both_recalls(self.development, self._text, {"text": 1.0})
+        tune_text(encoder, self.data, self.settings, self.device)
+        tuned = self.development.vectors(self.model, self.device, ("text",))
+        self.log.text["text, tuned"] = self._both_recalls(self.development, tuned, {"text": 1.0})
+        if _overall(self.log.text["text, tuned"]) > _overall(self.log.text["text, untuned"]):
+            self._text = tuned
+        else:
+            encoder.load_state_dict(before)
+
+    def _both_recalls(
+        self, development: DevelopmentSet, vectors: DevelopmentVectors, shares: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Recall@10 of all pairs by set, and as `new_SET` of new pairs."""
+        of_new = development.recall(vectors, shares, new=True)
+        return development.recall(vectors, shares) | {f"new_{name}": value for name, value in of_new.items()}
 
     @property
     def stopped_early(self) -> bool:
@@ -269,9 +323,56 @@ class TrainingRun:
         events.add({f"recall_at_10/{name}": value for name, value in recall.items()}, self.step)
         if recall["mean"] > self.best_recall:
             self.best_recall, self.best_step, self.without_gain = recall["mean"], self.step, 0
-            self.best_weights = {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
+            # the block of text is as it was before the first step
+            self.best_weights = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self.model.state_dict().items()
+                if not name.startswith("text.")
+            }
         else:
             self.without_gain += 1
+
+    def _choose_blocks(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """Choose the shares of the blocks, drop those without one, and measure the whole and its ingredients.
+
+        Returns
+        -------
+        metrics, ingredients
+            Recall@10 of what is published, by set; and of each ingredient and the whole, where there are several, all
+            pairs by set, and `new_SET` of new pairs.
+        """
+        found: list[Any] = [({}, {}, None)]
+        if self.development is not None and self.accelerator.is_main_process:
+            with self.accelerator.autocast():
+                found = [self._measure_blocks(self.development)]
+        metrics, ingredients, shares = broadcast_object_list(found)[0]
+        if shares is not None:
+            self.model.keep_blocks(shares)
+        return metrics, ingredients
+
+    def _measure_blocks(
+        self, development: DevelopmentSet
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, float] | None]:
+        names = list(self.config.blocks)
+        vectors = development.vectors(self.model, self.device, [name for name in names if name != "text"])
+        if "text" in names:
+            if self._text is None:
+                self._text = development.vectors(self.model, self.device, ("text",))
+            vectors = vectors.beside(self._text)
+        shares, chosen = self.config.shares, None
+        ingredients = dict(self.log.text)
+        if len(names) > 1:
+            if not self.config.block_weights:
+                shares = chosen = choose_shares(development, vectors, seed=self.settings.seed).shares
+            mixes = {name: {name: 1.0} for name in names}
+            fixed = [name for name in names if name != "learned"]
+            if len(fixed) > 1:
+                mixes[" and ".join(fixed)] = dict.fromkeys(fixed, 1.0 / len(fixed))
+            mixes["published"] = dict(shares)
+            for name, mix in mixes.items():
+                ingredients[name] = self._both_recalls(development, vectors.alone(*mix), mix)
+        published = development.recall(vectors.alone(*shares), shares)
+        return {f"development_recall@10_{name}": value for name, value in published.items()}, ingredients, chosen
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -345,13 +446,10 @@ class TrainingRun:
     def finish(self, out: Path, started: float, *, overwrite: bool) -> TrainResult:
         """Restore the best weights, write the encoder, the log and the curve, and drop the checkpoints."""
         if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
+            self.model.load_state_dict(self.best_weights, strict=self.model.text is None)
         else:
             self.best_step = self.step
-        metrics: dict[str, float] = {}
-        for point in self.log.recalls:
-            if point["step"] == self.best_step:
-                metrics = {f"development_recall@10_{name}": v for name, v in point.items() if name != "step"}
+        metrics, ingredients = self._choose_blocks()
         seconds = time.monotonic() - started
         record = self.data.record()
         training = {
@@ -362,6 +460,7 @@ class TrainingRun:
             "best_step": self.best_step,
             "loss": self.loss,
             "stopped_early": self.stopped_early,
+            **({"ingredients": ingredients} if ingredients else {}),
         }
         parts = parts_of_model(
             self.model,
@@ -370,6 +469,7 @@ class TrainingRun:
             training=training,
             metrics=metrics,
             record=record,
+            text_tokenizer=self.data.text_tokenizer if self.model.text is not None else None,
         )
         if self.accelerator.is_main_process:
             with replace_when_whole(out, overwrite=overwrite) as partial:
@@ -396,6 +496,11 @@ class TrainingRun:
             record=record,
             is_main_process=self.accelerator.is_main_process,
         )
+
+
+def _overall(recall: Mapping[str, float]) -> float:
+    """Mean of the recall of all pairs and of new ones, as far as there are some."""
+    return float(np.mean([recall[name] for name in ("mean", "new_mean") if name in recall]))
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

@@ -90,6 +90,7 @@ def train(
             run.restore()
         elif accelerator.is_main_process:
             remove_checkpoints(run_folder)
+        run.prepare_text()
         run.loop(on_progress)
         return run.finish(out, started, overwrite=overwrite)
 

@@ -11,7 +11,8 @@ import torch
 from transformers import BertModel, RobertaConfig, RobertaModel
 
 from omnifeat.errors import DataError, EncoderError, SettingError
-from omnifeat.pretrained import PretrainedEncoder, number_format
+from omnifeat.models.backbone import number_format
+from omnifeat.pretrained import PretrainedEncoder
 from tests.tiny_transformer import write_transformer
 
 

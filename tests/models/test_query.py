@@ -93,7 +93,9 @@ def test_wordpiece_needs_text() -> None:
 def test_tokenizer_survives_saving(tmp_path: Path) -> None:
     tokenizer = train_wordpiece(TEXTS, SMALL)
     tokenizer.save(tmp_path)
-    assert QueryTokenizer.load(tmp_path, SMALL).ids(TEXTS) == tokenizer.ids(TEXTS)
+    assert QueryTokenizer.load(tmp_path, max_length=SMALL.max_length, prefix=SMALL.prefix).ids(TEXTS) == tokenizer.ids(
+        TEXTS
+    )
     assert not any(path.suffix in (".pkl", ".bin", ".pt") for path in tmp_path.iterdir())
 
 

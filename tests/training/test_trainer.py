@@ -14,10 +14,12 @@ from omnifeat.data.dataset import Dataset, DatasetWriter
 from omnifeat.errors import OutputError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.models.config import EncoderConfig, preset
+from omnifeat.models.encoding import encode_distinct_entities, encode_distinct_queries, encode_queries
 from omnifeat.models.omni import build_model
+from omnifeat.models.pieces import Pieces
 from omnifeat.models.query import QueryEncoder
+from omnifeat.models.query_table import QueryTable
 from omnifeat.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from omnifeat.training.encoding import QueryTable, encode_distinct_entities, encode_distinct_queries
 from omnifeat.training.optimizers import learning_rate_factor, make_optimizer
 from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import prepare_training_data
@@ -254,7 +256,8 @@ def test_only_chosen_tasks_are_trained(world: Dataset, tmp_path: Path) -> None:
     before, after = untrained.state_dict(), result.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert any(name.startswith("query.") for name in moved)
-    assert not any(name.startswith("entity.") for name in moved)
+    # queries are read with the entities' table of n-grams, and nothing else of the entity side learns
+    assert {name for name in moved if name.startswith("entity.")} == {"entity.text.table", "entity.text.importance"}
     with pytest.raises(
         SettingError, match=r"names 'pin/\*', but the tasks of this dataset are pins/entity, pins/pinsage"
     ):
@@ -290,9 +293,10 @@ def test_shuffled_pairs_are_the_same_queries_and_entities(world: Dataset) -> Non
 
 
 def test_query_batches_equal_the_tokenizer(world: Dataset) -> None:
-    data = prepare_training_data(world, preset("tiny"))
+    data = prepare_training_data(world, with_query(model="scratch"))
     texts = ["red shoes", "a much longer query about garden chairs", "", "cake"]
-    table = QueryTable.prepare(texts, data.query_tokenizer)
+    assert data.query_tokenizer is not None
+    table = Pieces.prepare(texts, data.query_tokenizer)
     rows = np.array([1, 3, 0, 1])
     expected = data.query_tokenizer([texts[row] for row in rows])
     input_ids, mask = table.padded(rows)
@@ -300,10 +304,9 @@ def test_query_batches_equal_the_tokenizer(world: Dataset) -> None:
     torch.testing.assert_close(mask, expected["attention_mask"])
 
 
-def test_distinct_rows_are_encoded_once_and_stand_where_they_were_asked_for(
-    world: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = prepare_training_data(world, preset("tiny"))
+@pytest.mark.parametrize("query_model", ["ngrams", "scratch"])
+def test_distinct_rows_are_encoded_once_and_stand_where_they_were_asked_for(world: Dataset, query_model: str) -> None:
+    data = prepare_training_data(world, with_query(model=query_model))
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
     rows = np.array([4, 0, 4, 7, 0])
     sizes: list[int] = []
@@ -312,7 +315,7 @@ def test_distinct_rows_are_encoded_once_and_stand_where_they_were_asked_for(
     with torch.no_grad():
         vectors = encode_distinct_queries(model, data.queries, rows, CPU)
         assert sizes == [3]
-        one_by_one = torch.cat([model.query(*data.queries.padded(rows[i : i + 1])) for i in range(len(rows))])
+        one_by_one = torch.cat([encode_queries(model, data.queries, rows[i : i + 1], CPU) for i in range(len(rows))])
         torch.testing.assert_close(vectors, one_by_one)
 
         table = data.entities["pin"]
@@ -342,7 +345,7 @@ def test_a_pair_does_not_see_its_own_query_among_the_engaged_ones(world: Dataset
 
 
 def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(pins: Dataset, tmp_path: Path) -> None:
-    config = with_query(trainable_layers=0)
+    config = with_query(model="scratch", trainable_layers=0)
     data = prepare_training_data(pins, config)
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size).eval()
     rows = np.arange(len(data.queries))[::-1].copy()
@@ -362,7 +365,7 @@ def test_a_frozen_transformer_runs_once_and_gives_the_same_vectors(pins: Dataset
 def test_trainings_share_the_outputs_of_a_frozen_transformer(
     pins: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, kept = with_query(trainable_layers=0), PooledOutputs(tmp_path / "kept")
+    config, kept = with_query(model="scratch", trainable_layers=0), PooledOutputs(tmp_path / "kept")
     alone = train(pins, config, tiny(steps=3), tmp_path / "alone")
     runs: list[int] = []
     pool = QueryEncoder.pool
@@ -379,7 +382,7 @@ def test_trainings_share_the_outputs_of_a_frozen_transformer(
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size, seed=0)
     kept.of(data.queries, model.query, CPU)
     assert not runs
-    kept.of(QueryTable.prepare(["red shoes"], data.query_tokenizer), model.query, CPU)
+    kept.of(QueryTable.prepare(["red shoes"], data.ngram_tokenizer, data.query_tokenizer), model.query, CPU)
     assert runs == [1]
     with torch.no_grad():
         next(model.query.backbone.parameters()).add_(1)
@@ -400,7 +403,7 @@ def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
 
 
 def test_a_pretrained_transformer_has_its_own_rate_and_gains_do_not_decay(world: Dataset) -> None:
-    data = prepare_training_data(world, preset("tiny"))
+    data = prepare_training_data(world, with_query(model="scratch"))
     model = build_model(data.config, data.query_tokenizer, data.ngram_tokenizer.size)
     settings = tiny(learning_rate=1e-3, query_learning_rate=1e-5)
     assert {group["peak"] for group in make_optimizer(model, settings).param_groups} == {1e-3}  # from scratch
