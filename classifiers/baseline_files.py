@@ -13,9 +13,9 @@ from classifiers.interest import InterestPath
 from classifiers.paths import PathBaseline
 from omnifeat.data.artefacts import LibraryCall, check_version, checked, member, read_object, regular_file, shown
 from omnifeat.data.files import replace_when_whole
-from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
 from omnifeat.data.saved_settings import saved_settings
+from omnifeat.data.seals import check_seal, sealed
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["FORMAT_VERSION", "known_file", "load_fasttext", "read_folder", "save_fasttext", "write_folder"]
@@ -92,7 +92,7 @@ def write_folder(folder: Path, kind: str, classifier: PathBaseline, files: list[
         "labels": [[list(path) for path in classes] for classes in classifier.labels_],
         "files": {name: _sha256(folder / name) for name in files},
     }
-    text = json.dumps(tree, indent=1, ensure_ascii=False, default=json_form)
+    text = json.dumps(sealed(tree), indent=1, ensure_ascii=False)
     (folder / _TREE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -126,6 +126,7 @@ def read_folder(folder: Path, kind: str, of_kind: type[Baseline]) -> tuple[Basel
         regular_file(path, remedy=_REMEDY)
         if _sha256(path) != written.files[name]:
             raise DataError(f"File {path} was changed after it was saved; {_REMEDY}.")
+    check_seal(values, file, remedy=_REMEDY)
     classifier.labels_, classifier.depth_ = written.labels, written.depth
     return classifier, files
 

@@ -1,5 +1,6 @@
 """Queries with their interests out of a dataset folder, and how often predictions meet them."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from classifiers.interest import InterestClassifier, InterestPath
 from classifiers.taxonomy import Taxonomy
@@ -34,6 +36,12 @@ class InterestExamples:
         places = [place for place, paths in enumerate(self.paths) for _ in paths]
         weights = [1 / len(paths) for paths in self.paths for _ in paths]
         return np.array(places, dtype=np.int64), [path for paths in self.paths for path in paths], np.array(weights)
+
+    @property
+    def content(self) -> str:
+        """What tells whether other examples are the same: XXH3 of 128 bits over the queries and their paths."""
+        text = json.dumps([self.queries, self.paths], ensure_ascii=True)
+        return xxhash.xxh3_128_hexdigest(text.encode("ascii"))
 
 
 def interest_examples(dataset: Dataset, part: str | None, *, names: bool = False) -> InterestExamples:

@@ -84,6 +84,8 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         Least probability at which each node is predicted, after `choose_thresholds`; infinity for never.
     heads_tried_ : dict of str to float
         The held-out loss of each head that was learnt: mean negative log-likelihood.
+    learned_from_ : dict of str to str
+        The `part` of a dataset and the content of its `examples`, where `omnifeat classify train` fitted it.
     inverse_regularisation_, tried_, held_out_ : float, dict, int
         What was chosen, the held-out loss of each that was tried, and the queries it was chosen on.
     unseen_ : tuple of str
@@ -194,6 +196,7 @@ class InterestClassifier(EncodedQueries, BaseEstimator):
         self.thresholds_: npt.NDArray[np.float64] | None = None
         self.examples_ = examples
         self.encoder_fingerprint_ = fingerprint
+        self.learned_from_: dict[str, str] = {}
         self.n_features_in_ = len(head.mean)
 
     @property

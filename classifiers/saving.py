@@ -18,9 +18,9 @@ from classifiers.taxonomy import Taxonomy
 from classifiers.tree import InterestPath, InterestTree, Memberships
 from omnifeat.data.artefacts import check_version, checked, member, read_object, shown
 from omnifeat.data.files import replace_when_whole
-from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
 from omnifeat.data.saved_settings import saved_settings
+from omnifeat.data.seals import check_seal, sealed
 from omnifeat.data.tensor_files import read_tensors, tensor_of
 from omnifeat.errors import DataError
 
@@ -57,6 +57,7 @@ class _Written(BaseModel):
     taxonomy: _Tree | None
     example_queries: list[str] | None
     tensors_sha256: str
+    learned_from: dict[str, str] = {}  # folders of before have none
     settings: dict[str, Any]
 
 
@@ -98,13 +99,14 @@ def save_classifier(classifier: InterestClassifier, path: str | Path) -> None:
         "unseen": list(classifier.unseen_),
         "taxonomy": None if taxonomy is None else {"parents": taxonomy.parents, "names": taxonomy.names},
         "example_queries": None if kept is None or kept.queries is None else list(kept.queries),
+        "learned_from": classifier.learned_from_,
         "tensors_sha256": hashlib.sha256(numbers).hexdigest(),
         "settings": {name: value for name, value in classifier.get_params().items() if name not in _OUTSIDE},
     }
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _TENSORS).write_bytes(numbers)
-        text = json.dumps(written, indent=1, ensure_ascii=False, default=json_form)
+        text = json.dumps(sealed(written), indent=1, ensure_ascii=False)
         (folder / _TREE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -144,6 +146,8 @@ def load_classifier(path: str | Path) -> InterestClassifier:
         if np.isnan(thresholds).any():
             raise DataError(f"The tensor 'thresholds' of {numbers} holds NaN; {_REMEDY}.")
         classifier.thresholds_ = thresholds
+    check_seal(values, file, remedy=_REMEDY)
+    classifier.learned_from_ = written.learned_from
     classifier.inverse_regularisation_ = written.inverse_regularisation
     classifier.tried_ = dict(written.tried)
     classifier.held_out_ = written.held_out

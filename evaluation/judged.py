@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.schema import ENTITY_TYPES, did_you_mean
 from omnifeat.errors import DataError, SettingError
 
 __all__ = ["GAINS", "JudgedFigures", "as_qrels", "as_run", "judged_figures", "judgments_of_type"]
@@ -68,14 +69,23 @@ def judgments_of_type(dataset: Dataset, columns: Sequence[str], entity_type: str
     ------
     DataError
         If the table or a column is not there, or no judgment is of the type.
+    SettingError
+        If there is no such type.
     """
     needed = list(dict.fromkeys([*columns, *([] if entity_type is None else ["entity_type"])]))
     dataset.require("judgments", *needed)
     judgments: pd.DataFrame = dataset.read("judgments", needed).to_pandas()
     if entity_type is not None:
+        if entity_type not in ENTITY_TYPES:
+            raise SettingError(
+                f"there is no entity type '{entity_type}'; choose from {', '.join(ENTITY_TYPES)}"
+                f"{did_you_mean(entity_type, ENTITY_TYPES)}"
+            )
+        kinds = set(judgments["entity_type"].dropna())
         judgments = judgments[judgments["entity_type"] == entity_type]
         if judgments.empty:
-            raise DataError(f"{dataset.path} has no judgments with entity_type '{entity_type}'")
+            there = ", ".join(sorted(kinds))
+            raise DataError(f"{dataset.path} has no judgments with entity_type '{entity_type}'; it has {there}")
     return judgments
 
 

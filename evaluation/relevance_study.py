@@ -15,7 +15,7 @@ from evaluation.bootstrap import Interval
 from evaluation.judged import JudgedFigures, judgments_of_type
 from evaluation.judged_means import MeansSettings, NewMeans, judged_means, new_means
 from evaluation.runs import Run, checked_run, refuse_nothing_shared
-from evaluation.seen_pairs import Knowledge, known_by_columns, known_to_encoders
+from evaluation.seen_pairs import Knowledge, known_by_columns, known_to_encoders, what_columns_tell, what_is_known
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.meeting import case_and_space
 from omnifeat.errors import DataError, SettingError
@@ -23,6 +23,7 @@ from omnifeat.models.training_record import PAIR_KNOWN, UNKNOWN, TrainingRecord
 
 __all__ = ["RelevanceSettings", "RelevanceStudy", "relevance_study"]
 
+_FEW = 0.5  # of the judged pairs: a run that holds less of them is told
 _SHOWN = 100_000  # distinct queries looked at to find those that differ in writing alone
 
 
@@ -95,6 +96,10 @@ class RelevanceStudy:
         What the encoder was trained on of the judged pairs; null where nobody can tell.
     new
         `new pairs` and `new queries` -> the main measure over what was new to the encoder.
+    known
+        What is known of that in words, or why nothing is.
+    judged_pairs, judged_pairs_in_run
+        Distinct judged pairs, and how many of them the run holds.
     """
 
     figures: dict[str, JudgedFigures]
@@ -105,6 +110,9 @@ class RelevanceStudy:
     notes: tuple[str, ...] = ()
     knowledge: Knowledge | None = None
     new: dict[str, NewMeans] = field(default_factory=dict)
+    known: str = ""
+    judged_pairs: int = 0
+    judged_pairs_in_run: int = 0
 
 
 def relevance_study(
@@ -113,6 +121,7 @@ def relevance_study(
     settings: RelevanceSettings,
     record: TrainingRecord | None = None,
     name: str = "the run",
+    encoder: str | None = None,
 ) -> RelevanceStudy:
     """Measure each score column of the run against the dataset's judgments.
 
@@ -128,6 +137,8 @@ def relevance_study(
         What the encoder behind the scores was trained on; null for what the run's own columns `trained_on` say.
     name
         What messages call the run.
+    encoder
+        The encoder behind the scores, as messages call it; null where none is named.
 
     Raises
     ------
@@ -154,8 +165,14 @@ def relevance_study(
     keys = pd.MultiIndex.from_frame(judgments[["query", "entity_id"]])
     is_judged = pd.MultiIndex.from_frame(rows[["query", "entity_id"]]).isin(keys)
     notes = [*checked.notes, *_other_writings(checked, judged[0], place)]
-    if not is_judged.any():
+    covered, of_judged = int(is_judged.sum()), len(keys.unique())
+    if not covered:
         notes.append(f"no row of {name} is a judged pair, so that all figures are 0; check that both belong together")
+    elif covered < _FEW * of_judged:
+        notes.append(
+            f"{name} holds {covered:,} of the {of_judged:,} judged pairs ({covered / of_judged:.1%}); the others count "
+            "as not found: check that both are of the same queries and catalogue"
+        )
     kept = is_judged if settings.judged_only else np.ones(len(rows), np.bool_)
     rows = rows[kept]
     means = judged_means(judgments, rows, columns, reference, settings.means)
@@ -172,7 +189,17 @@ def relevance_study(
     if known is not None and in_run is not None:
         new = new_means(judgments, known, rows, in_run, columns, reference, settings.means)
     return RelevanceStudy(
-        means.figures, means.intervals, means.differences, groups, reference, tuple(notes), known, new
+        means.figures,
+        means.intervals,
+        means.differences,
+        groups,
+        reference,
+        tuple(notes),
+        known,
+        new,
+        judged_pairs=of_judged,
+        judged_pairs_in_run=covered,
+        known=what_columns_tell(known, run.schema.metadata) if encoder is None else what_is_known(known, encoder),
     )
 
 
@@ -225,7 +252,7 @@ def _known(
         types = table["entity_type"] if "entity_type" in table.column_names else None
         in_run = known_to_encoders(told, run.queries, types, run.entity_ids)
         return known_to_encoders(told, *columns), None if in_run is None else in_run.of(kept)
-    in_run = known_by_columns(table)
+    in_run = known_by_columns(table, run.scores)
     if in_run is None:
         return None, None
     codes = pd.Series(

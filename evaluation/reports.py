@@ -198,7 +198,7 @@ def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, co
         parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {among}.{said}")
         parts.append(markdown_table(*recall_rows(study, settings)))
         if context.encoder is not None:
-            parts.append(what_is_known(study.knowledge))
+            parts.append(what_is_known(study.knowledge, context.encoder))
         if study.new:
             parts.append(markdown_table(*new_recall_rows(study, settings)))
         if study.groups:
@@ -301,6 +301,8 @@ def relevance_json(study: RelevanceStudy, settings: RelevanceSettings, dataset: 
         "queries": len(one.queries),
         "queries_without_positive": one.queries_without_positive,
         "queries_without_run": one.queries_without_run,
+        "judged_pairs": study.judged_pairs,
+        "judged_pairs_in_run": study.judged_pairs_in_run,
         "pairs_with_several_grades": one.conflicting,
         "notes": list(study.notes),
         "unjudged_rows": one.unjudged,
@@ -373,7 +375,7 @@ def relevance_markdown(study: RelevanceStudy, settings: RelevanceSettings, datas
             for name, (count, means) in study.groups.items()
         ]
         parts.append(markdown_table([settings.by or "", "queries", *study.intervals], cells))
-    parts.append(what_is_known(study.knowledge))
+    parts.append(study.known)
     if study.new:
         parts.append(markdown_table(*new_rows(len(one.queries), study.new, f"{main} %")))
         parts.append(NEW_MEANS_TOLD)

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnifeat.data.dataset import Dataset
-from omnifeat.data.files import read_table
+from omnifeat.data.entity_types import type_texts
+from omnifeat.data.files import read_schema, read_table
 from omnifeat.data.id_texts import id_texts
 from omnifeat.data.meeting import nothing_shared
 from omnifeat.data.number_texts import is_number_type, meant_as_numbers, no_number_message
@@ -66,7 +67,7 @@ class Run:
 
 def read_run_table(path: str) -> pa.Table:
     """A run from a table of any format, or from a TREC run (`.trec`, `.run`, `.txt`), which has `query_id`."""
-    return read_run(path) if is_trec_file(path) else read_table(path)
+    return read_run(path) if is_trec_file(path) else read_table(path, by_name="keys")
 
 
 def with_query_texts(run: pa.Table, name: str, dataset: Dataset, queries: str | None = None) -> pa.Table:
@@ -106,7 +107,7 @@ def with_query_texts(run: pa.Table, name: str, dataset: Dataset, queries: str | 
 
 def _texts_of_ids(dataset: Dataset, queries: str | None) -> tuple[str, dict[str, str]]:
     if queries is not None:
-        if is_trec_file(queries):
+        if is_trec_file(queries) or _are_topics(queries):
             return queries, read_topics(queries)
         return queries, _mapping(read_table(queries), queries)
     for table in ("judgments", "queries"):
@@ -114,6 +115,16 @@ def _texts_of_ids(dataset: Dataset, queries: str | None) -> tuple[str, dict[str,
             where = str(dataset.place(table))
             return where, _mapping(dataset.read(table, ["query_id", "query"]), where)
     return "", {}
+
+
+def _are_topics(path: str) -> bool:
+    """Whether a `.tsv` or `.jsonl` is no table of `query_id` and `query` but topics, as TREC and BEIR write them.
+
+    Topics have no header: a first line that does not name the two columns is one.
+    """
+    if not path.lower().removesuffix(".gz").endswith((".tsv", ".jsonl", ".ndjson")):
+        return False
+    return not {"query_id", "query"} & set(read_schema(path).names)
 
 
 def _mapping(table: pa.Table, where: str) -> dict[str, str]:
@@ -197,11 +208,14 @@ def checked_run(
         As `score_columns`; or a query or id is no text, or a pair stands twice.
     """
     columns = score_columns(run, asked, name)
+    types = (
+        type_texts(run["entity_type"], f"{name}: column 'entity_type'") if "entity_type" in run.column_names else None
+    )
     queries, ids = (id_texts(run[one], f"{name}: column '{one}'") for one in ("query", "entity_id"))
     rows = np.arange(run.num_rows)
     notes = []
-    if entity_type is not None and "entity_type" in run.column_names:
-        same = pc.fill_null(pc.equal(id_texts(run["entity_type"], f"{name}: column 'entity_type'"), entity_type), True)
+    if entity_type is not None and types is not None:
+        same = pc.fill_null(pc.equal(types, entity_type), True)
         rows = np.flatnonzero(same.to_numpy(zero_copy_only=False))
         if len(rows) < run.num_rows:
             notes.append(f"{run.num_rows - len(rows):,} rows of {name} of other entity types are left out")
@@ -212,7 +226,7 @@ def checked_run(
         notes.append(f"{int(missing.sum()):,} rows of {name} without a query or entity_id are left out")
         rows = rows[~missing]
         queries, ids = queries.filter(pa.array(~missing)), ids.filter(pa.array(~missing))
-    _refuse_repeats(queries, ids, rows, name)
+    _refuse_repeats(queries, ids, types, rows, name)
     scores = {column: _scores(run, column, rows) for column in columns}
     notes += [f"'{column}' of {name} is an order, of which 1 is the best" for column in columns if _is_order(column)]
     others = [
@@ -226,16 +240,29 @@ def checked_run(
     return Run(name, rows, queries, ids, scores, unscored, tuple(notes))
 
 
-def _refuse_repeats(queries: pa.Array, ids: pa.Array, rows: npt.NDArray[np.int64], name: str) -> None:
+def _refuse_repeats(
+    queries: pa.Array, ids: pa.Array, types: pa.Array | None, rows: npt.NDArray[np.int64], name: str
+) -> None:
+    """Refuse a pair that stands twice. `rows` (R,) are those of the table; `types` has all of them, the others (R,)."""
     codes = [pc.dictionary_encode(column).indices.to_numpy().astype(np.int64) for column in (queries, ids)]
     pairs = codes[0] * (int(codes[1].max(initial=0)) + 1) + codes[1]
     _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse] != np.arange(len(pairs)))
     if len(again):
         row = int(again[0])
+        here, there = int(rows[row]), int(rows[first[inverse[row]]])
+        kinds = [None, None] if types is None else [types[there].as_py(), types[here].as_py()]
+        if kinds[0] != kinds[1]:
+            one, other = (f"a {kind}" if kind else "an entity without a type" for kind in kinds)
+            raise DataError(
+                f"{name} scores the id '{ids[row].as_py()}' for the query '{queries[row].as_py()}' as {one} in row "
+                f"{there + 1} and as {other} in row {here + 1}, which ids alone don't tell apart; measure one type "
+                f"at a time with --entity-type {kinds[0] or kinds[1]}"
+                + ("" if all(kinds) else ", and give each row its entity_type")
+            )
         raise DataError(
-            f"row {int(rows[row]) + 1} of {name} repeats the pair of query '{queries[row].as_py()}' and entity "
-            f"'{ids[row].as_py()}' in row {int(rows[first[inverse[row]]]) + 1}; keep one row for each pair"
+            f"row {here + 1} of {name} repeats the pair of query '{queries[row].as_py()}' and entity "
+            f"'{ids[row].as_py()}' in row {there + 1}; keep one row for each pair"
         )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "known_by_columns",
     "known_to_encoders",
     "seen_in_training",
+    "what_columns_tell",
     "what_is_known",
 ]
 
@@ -140,13 +141,41 @@ def known_by_columns(rows: pa.Table, features: Iterable[str] = ()) -> Knowledge 
     return Knowledge(codes, names, silent) if names else None
 
 
-def what_is_known(knowledge: Knowledge | None) -> str:
-    """A sentence on what is known; where that is nothing, that nobody can tell, and what to do."""
+def what_is_known(knowledge: Knowledge | None, encoder: str | None = None) -> str:
+    """A sentence on what is known; where that is nothing, that nobody can tell, and what to do.
+
+    `encoder` is the name of the one that has no record, where there is one alone.
+    """
     if knowledge is not None:
         return knowledge.sentence
+    missing = "" if encoder is None else f" {encoder} has none: train it again to have its pairs recorded."
     return (
         "Which pairs the encoder was trained on is unknown, so that nothing is said of new pairs: only an encoder with "
-        "a training record tells, and `omnifeat featurize` with it writes the column trained_on."
+        f"a training record tells, and `omnifeat featurize` with it writes the column trained_on.{missing}"
+    )
+
+
+def what_columns_tell(knowledge: Knowledge | None, metadata: Mapping[bytes, bytes] | None) -> str:
+    """A sentence on what a table's columns tell; where that is nothing, which encoder made it, if the table says that.
+
+    Parameters
+    ----------
+    metadata
+        Of the table's schema, which carries the fingerprint of the encoder behind the features.
+    """
+    if knowledge is not None:
+        return knowledge.sentence
+    stored = (metadata or {}).get(b"omnifeat.fingerprint")
+    if stored is None:
+        why = "no column trained_on tells it, and nothing names an encoder, if one made the scores at all"
+    else:
+        why = (
+            f"the encoder {stored.decode('utf-8', 'replace')} made the features, but its training record or the column "
+            "trained_on is missing"
+        )
+    return (
+        f"Which pairs the encoder was trained on is unknown, so that nothing is said of new pairs: {why}; `omnifeat "
+        "featurize` with an encoder that has a training record writes the column."
     )
 
 

@@ -29,7 +29,7 @@ from omnifeat.data.locks import LOCK, working_in
 from omnifeat.data.publishing import refuse_taken, sweep_partials
 from omnifeat.embedding_table import embedding_schema, open_writer, vector_array
 from omnifeat.entity_sources import EntitySource, entity_sources, is_dataset_folder
-from omnifeat.errors import DataError, SettingError
+from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.keys import KeyIndex, as_strings
 from omnifeat.pair_vectors import Progress, no_progress
@@ -89,13 +89,21 @@ class _Run:
             Another run is working for this target, or has just made it.
         """
         with working_in(self._folder, self._target, keep=False):
+            refuse_taken(self._target, self._target, self._overwrite)
             try:
-                refuse_taken(self._target, self._target, self._overwrite)
                 self._begin()
                 yield
             except DataError:
                 self._clear()
                 raise
+            except OutputError as error:
+                if not any(self._folder.glob("part-*.parquet")):
+                    self._clear()
+                    raise
+                raise OutputError(
+                    f"{str(error).rstrip('.')}; the parts that are done stay in {self._folder}: run the same command "
+                    "again to go on from there, or remove that folder"
+                ) from error
 
     def _begin(self) -> None:
         note = self._folder / "run.json"

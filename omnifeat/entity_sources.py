@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.entity_types import type_texts
 from omnifeat.data.files import as_table, iter_batches, read_schema
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.embedding_table import refuse_duplicates, typed_keys
@@ -66,10 +67,16 @@ class EntitySource:
             raise DataError(f"{self.name}: column 'id' is null in row {row}; give each entity an id.")
         return ids
 
-    def types(self, batch: pa.RecordBatch) -> pa.LargeStringArray | None:
-        """The entity types of a batch; None where the source says nothing."""
+    def types(self, batch: pa.RecordBatch, first_row: int) -> pa.LargeStringArray | None:
+        """The entity types of a batch; None where the source says nothing.
+
+        Raises
+        ------
+        DataError
+            If a type is none; names the row.
+        """
         if self.type_column:
-            return as_strings(batch.column("entity_type"), f"{self.name}: column 'entity_type'")
+            return type_texts(batch.column("entity_type"), f"{self.name}: column 'entity_type'", first_row)
         if self.entity_type is None:
             return None
         return pa.repeat(pa.scalar(self.entity_type, pa.large_string()), batch.num_rows)
@@ -86,7 +93,7 @@ class EntitySource:
         def keys() -> Iterator[pa.LargeStringArray]:
             first_row = 1
             for batch in self.batches([], batch_size):
-                types = self.types(batch) if self.type_column else None
+                types = self.types(batch, first_row) if self.type_column else None
                 yield typed_keys(self.ids(batch, first_row), types)
                 first_row += batch.num_rows
 

@@ -194,7 +194,7 @@ def featurize_file(
     if not is_url(target):
         refuse_taken(local_path(target), target, overwrite)
     path = os.fspath(pairs)
-    schema_of_pairs = read_schema(path)
+    schema_of_pairs = read_schema(path, by_name="keys")
     options = _options(
         encoder=encoder,
         entities=entities,
@@ -211,7 +211,7 @@ def featurize_file(
     source = PairTable(
         path,
         schema_of_pairs,
-        lambda columns, size: iter_batches(path, columns=columns, batch_size=size),
+        lambda columns, size: iter_batches(path, columns=columns, batch_size=size, by_name="keys"),
     )
     schema = output_schema(source, options)
     with Scratch(options.memory_limit) as scratch, TableWriter(target, schema, overwrite=overwrite) as writer:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from omnifeat.ahead import ahead
+from omnifeat.data.entity_types import type_texts
 from omnifeat.data.files import as_table, like_input
-from omnifeat.data.meeting import nothing_shared
+from omnifeat.data.meeting import nothing_shared, other_writing
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import EntitySource
 from omnifeat.errors import DataError
@@ -56,7 +57,7 @@ UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
-_IDS_SHOWN = 1_000  # of the pairs' ids, to say how they are written
+_IDS_SHOWN = 1_000  # of the ids that are not found, to say how they are written
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class FeaturizeReport:
     entities_encoded: int
     trained_on: Mapping[str, int] | None
     hint: str | None = None
-    """Where no pair's entity was found: the two ways of writing the ids."""
+    """Where entities were not found for how their ids are written, or for their type: an example. Null otherwise."""
 
     @property
     def unscored_rows(self) -> int:
@@ -105,7 +106,12 @@ class PairTable:
 
     def texts(self, batch: pa.RecordBatch, first_row: int) -> list[pa.LargeStringArray]:
         """The key columns of a batch as text; raises `DataError` for an id that is none."""
-        return [as_strings(batch.column(name), f"{self.name}: column '{name}'", first_row) for name in self.keys]
+        return [
+            (type_texts if name == "entity_type" else as_strings)(
+                batch.column(name), f"{self.name}: column '{name}'", first_row
+            )
+            for name in self.keys
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,7 +347,7 @@ def featurized_batches(
 
 def featurize_table(pairs: Any, options: FeatureOptions) -> Any:
     """The pairs of a table in memory with their features, in the library that they came in."""
-    table = as_table(pairs)
+    table = as_table(pairs, "keys")
 
     def read(columns: Sequence[str] | None, size: int) -> Iterator[pa.RecordBatch]:
         return iter((table if columns is None else table.select(columns)).to_batches(max_chunksize=size))
@@ -385,16 +391,27 @@ def make_report(state: PreparedPairs, options: FeatureOptions) -> FeaturizeRepor
 
 
 def _hint(state: PreparedPairs) -> str | None:
-    """Where no entity of the pairs was found, and there are some: how each side writes its ids."""
+    """Where entities of the pairs were not found: how each side writes their ids, if that is what keeps them apart."""
     vectors = state.vectors
-    if len(vectors.entities) == 0 or (state.entity_reasons != _ENTITY_UNKNOWN).any():
+    unknown = np.flatnonzero(state.entity_reasons == _ENTITY_UNKNOWN)
+    if not len(unknown):
         return None
-    some = vectors.entities.strings(0, min(len(vectors.entities), _IDS_SHOWN)).to_pylist()
+    some = vectors.entities.take(unknown[:_IDS_SHOWN])
+    none_known = len(unknown) == len(state.entity_reasons)
     shared = set(some) & set(vectors.ids_shown)
     if shared:
         text = min(shared)
+        which = "no entity_id of the pairs is" if none_known else "some entity_ids of the pairs are not"
         return (
-            f"no entity_id of the pairs is among the entities of its entity_type, but {text!r} is an id of another "
-            "type: check the column 'entity_type' (pin, product or query)"
+            f"{which} among the entities of its entity_type, but {text!r} is an id of another type: check the column "
+            "'entity_type' (pin, product or query)"
         )
-    return nothing_shared("entity_id", "the pairs", some, "the entities", vectors.ids_shown)
+    if none_known:
+        return nothing_shared("entity_id", "the pairs", some, "the entities", vectors.ids_shown)
+    found = other_writing(some, vectors.ids_shown, bare=True)
+    if found is None:
+        return None
+    return (
+        f"some entity_ids of the pairs stand in the entities in another writing: the pairs write {found[0]!r}, the "
+        f"entities {found[1]!r}; they differ in {found[2]}"
+    )

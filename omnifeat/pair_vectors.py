@@ -47,7 +47,7 @@ _ENCODE_ROWS = 16_384  # texts handed to the encoder at once; it cuts them into 
 _ANY_TYPE = 0  # tag of entities whose type is not said
 _QUERY_TYPE = 1  # tag of pairs of a query with a query
 _MOST_TYPES = 255
-_IDS_SHOWN = 1_000  # of each source, to say how it writes its ids
+_IDS_SHOWN = _SCAN_ROWS  # of each source, to say how it writes its ids
 
 
 class PairEncoder(Protocol):
@@ -145,6 +145,8 @@ class PairVectors:
         self._known: Bools = np.zeros(count, dtype=np.bool_)
         self._has_vector: Bools = np.zeros(count, dtype=np.bool_)
         self._type_of: UInt8 = np.full(count, _ANY_TYPE, dtype=np.uint8)  # of the entity that was found
+        self._said_by: Int32 = np.zeros(count, dtype=np.int32)  # table that said it, from 1; 0 for none
+        self._tables_read: list[str] = []
         self.ids_shown = []
         self._has_query_entities = bool((self.entities.tags == _QUERY_TYPE).any())
         self._entity_tags_present = [int(tag) for tag in np.unique(self.entities.tags) if tag != _QUERY_TYPE]
@@ -158,7 +160,7 @@ class PairVectors:
             here: Bools = np.zeros(count, dtype=np.bool_)
             first_row = 1
             for batch in source.batches([ENGAGED], _SCAN_ROWS):
-                ids, types = source.ids(batch, first_row), source.types(batch)
+                ids, types = source.ids(batch, first_row), source.types(batch, first_row)
                 if first_row == 1:
                     self.ids_shown += ids.slice(0, _IDS_SHOWN).to_pylist()
                 positions, rows = self._match(ids, types)
@@ -195,21 +197,42 @@ class PairVectors:
         here[distinct] = True
 
     def _note_types(self, name: str, positions: Int64, rows: Int32, types: pa.LargeStringArray | None) -> None:
-        """Keep the types that a table says of entity rows, and refuse one of which another table said another."""
-        if types is None or not len(rows):
-            return
-        tags = self._tags(types)[positions]
-        before = self._type_of[rows]
-        other = np.flatnonzero((tags != _ANY_TYPE) & (before != _ANY_TYPE) & (tags != before))
+        """Keep the types that a table says of entity rows, and refuse an id that may stand for two entities.
+
+        Only pairs without a type ask: two tables that say different types of an id, or one of which says a type and
+        the other none, may mean two entities. Nothing else in them tells.
+        """
+        if self._tables_read[-1:] != [name]:
+            self._tables_read.append(name)
+        of_any = self.entities.tags[rows] == _ANY_TYPE
+        positions, rows = positions[of_any], rows[of_any]
+        tags = np.full(len(rows), _ANY_TYPE, dtype=np.uint8) if types is None else self._tags(types)[positions]
+        seen = self._said_by[rows] > 0
+        other = np.flatnonzero(seen & (tags != self._type_of[rows]))
         if len(other):
-            text = self.entities.take(rows[other[:1]])[0]
-            said = {tag: kind for kind, tag in self._tag_of.items()}
-            raise DataError(
-                f"The id {text!r} is a {said[int(tags[other[0]])]} in {name} and a {said[int(before[other[0]])]} in "
-                "another table, and the pairs don't say which they mean; give the pairs a column 'entity_type' with a "
-                "type in each row."
+            row, tag = rows[other[0]], int(tags[other[0]])
+            self._refuse_types(
+                int(row), (name, tag), (self._tables_read[self._said_by[row] - 1], int(self._type_of[row]))
             )
-        self._type_of[rows] = np.where(tags == _ANY_TYPE, before, tags)
+        self._type_of[rows] = tags
+        self._said_by[rows] = len(self._tables_read)
+
+    def _refuse_types(self, row: int, one: tuple[str, int], other: tuple[str, int]) -> None:
+        """Say of which types two tables, each a name and a tag, call the entity of a row."""
+        text = self.entities.take(np.array([row], dtype=np.int32))[0]
+        if _ANY_TYPE not in (one[1], other[1]):
+            raise DataError(
+                f"The id {text!r} is a {self.types[one[1]]} in {one[0]} and a {self.types[other[1]]} in {other[0]}, "
+                "and the pairs don't say which they mean; give the pairs a column 'entity_type' with a type in each "
+                "row."
+            )
+        typed, untyped = (one, other) if other[1] == _ANY_TYPE else (other, one)
+        raise DataError(
+            f"The id {text!r} is a {self.types[typed[1]]} in {typed[0]}, while {untyped[0]} does not say its type, so "
+            "that the two may be different entities, and the pairs don't say which they mean; name the type of the "
+            "table of entities with --entity-type (entity_type), or give the pairs a column 'entity_type' with a type "
+            "in each row."
+        )
 
     def _engaged_of(self, lists: pa.Array, where: str) -> tuple[Int64, Int32]:
         """Lengths (n,) and the query rows, one after the other, of lists of query texts; null texts are left out."""
@@ -392,7 +415,7 @@ class PairVectors:
         rows: list[Int32] = []
         first_row, gathered = 1, 0
         for batch in source.batches(columns, _SCAN_ROWS):
-            positions, found = self._match(source.ids(batch, first_row), source.types(batch))
+            positions, found = self._match(source.ids(batch, first_row), source.types(batch, first_row))
             if not everything:
                 positions, found = positions[~self._has_vector[found]], found[~self._has_vector[found]]
             if len(found):

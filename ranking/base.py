@@ -170,6 +170,9 @@ class LightGBMModel(BaseEstimator):
     n_features_in_ : int
     encoder_fingerprint_ : str or None
         The encoder whose features the model takes.
+    tables_ : dict of str to str
+        Content of the files `training` and `development` that it learned from (see `omnifeat.data.identity`), where a
+        command trained it; who measures the model on one of them is told.
     """
 
     kind: ClassVar[str] = ""
@@ -180,6 +183,7 @@ class LightGBMModel(BaseEstimator):
     n_features_in_: int
     feature_names_in_: npt.NDArray[Any]
     encoder_fingerprint_: str | None
+    tables_: dict[str, str]
 
     @property
     def feature_importances_(self) -> FloatArray:
@@ -228,6 +232,11 @@ class LightGBMModel(BaseEstimator):
         features = read_features(X)
         manifest = FeatureManifest.of(features)
         given: str | None = getattr(self, "encoder_fingerprint", None)
+        if given is not None and not given.strip():
+            raise SettingError(
+                "The 'encoder_fingerprint' (--encoder-fingerprint) is empty; give the fingerprint that `omnifeat "
+                "featurize --json` names, or leave it out."
+            )
         fingerprint = given or features.fingerprint
         check_same_encoder(features, fingerprint)
         columns = model_order(manifest)
@@ -252,6 +261,7 @@ class LightGBMModel(BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self.encoder_fingerprint_ = fingerprint
+        self.tables_ = {}
 
     def _outputs(self) -> dict[str, int]:
         """Numbers that each booster gives a row, by the booster's name; a loaded model must have these and no others.

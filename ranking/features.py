@@ -29,6 +29,7 @@ __all__ = [
     "Features",
     "choose_features",
     "declared_roles",
+    "empty_features",
     "expand_columns",
     "expand_feature_sets",
     "no_features",
@@ -81,7 +82,7 @@ def read_features(data: Any) -> Features:
     else:
         # Before the table is converted, which not every library can do with a name that stands twice.
         _check_distinct([str(name) for name in getattr(data, "columns", ()) if not isinstance(data, pa.Table)])
-        features = _from_table(as_table(data), _attached_fingerprint(data))
+        features = _from_table(as_table(data, "keys"), _attached_fingerprint(data))
     if features.values.shape[0] == 0:
         raise DataError("The features have no rows; give at least one row.")
     if features.values.shape[1] == 0:
@@ -149,13 +150,15 @@ def _from_table(table: pa.Table, attached: str | None) -> Features:
     types = []
     for index, name in enumerate(names):
         column = table.column(index)
-        kind = _kind(column.type)
+        kind = _kind_of(column)
         if kind is None:
             raise DataError(f"{no_number_message(column, f'Feature {name!r}')}; or leave the feature out.")
         types.append(kind)
         if kind == "float32" and pa.types.is_float32(column.type) and not column.null_count:
             values[:, index] = column.to_numpy()
         else:  # Nulls become NaN, which is LightGBM's missing value.
+            if column.null_count == len(column):  # of a type that need not be a number's
+                column = pa.nulls(len(column), pa.float64())
             values[:, index] = pc.fill_null(pc.cast(column, pa.float64(), safe=False), float("nan")).to_numpy()
     metadata = table.schema.metadata or {}
     stored = metadata.get(FINGERPRINT_KEY.encode())
@@ -171,6 +174,17 @@ def _kind(arrow_type: pa.DataType) -> str | None:
     if pa.types.is_integer(arrow_type):
         return "integer"
     return "boolean" if pa.types.is_boolean(arrow_type) else None
+
+
+def _kind_of(column: pa.ChunkedArray) -> str | None:
+    """As `_kind`; a column without a value, whose type CSV does not tell, counts as float64."""
+    kind = _kind(column.type)
+    return "float64" if kind is None and column.null_count == len(column) else kind
+
+
+def empty_features(table: pa.Table, chosen: Sequence[str]) -> list[str]:
+    """The chosen columns that hold no value at all."""
+    return [name for name in chosen if table[name].null_count == table.num_rows]
 
 
 @dataclass(frozen=True)
@@ -290,7 +304,7 @@ def choose_features(
                     f"{no_number_message(table[name], f'Column {name!r}')}; or leave the column out with "
                     f"--exclude {name} (exclude)."
                 )
-        chosen = [name for name in open_to_choice if _kind(table.schema.field(name).type) is not None]
+        chosen = [name for name in open_to_choice if _kind_of(table[name]) is not None]
     if not chosen:
         raise DataError(f"No numeric column is left as a feature among {_listed(table.column_names)}.")
     return chosen
@@ -305,7 +319,7 @@ def no_features(table: pa.Table, chosen: Sequence[str], known: Sequence[str]) ->
         if field.name not in {*chosen, *known, *roles}
         and not is_trained_on(field.name)
         and not field.name.endswith(UNSCORED)
-        and _kind(field.type) is None
+        and _kind_of(table[field.name]) is None
     ]
 
 
@@ -367,7 +381,7 @@ def expand_columns(wanted: Sequence[str], columns: Sequence[str], where: str) ->
 
 def select_features(data: Any, names: Sequence[str]) -> pa.Table:
     """The named columns of a table of any kind, in the order asked for; raises `DataError` for one that is missing."""
-    table = as_table(data)
+    table = as_table(data, "keys")
     attached = _attached_fingerprint(data)
     for name in names:
         if name not in table.column_names:
@@ -388,5 +402,6 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _meant(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, n=1)
+    same = [other for other in names if other.strip().casefold() == name.strip().casefold()]
+    close = same[:1] or get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnifeat.data.entity_types import type_texts
 from omnifeat.data.files import as_table
 from omnifeat.data.id_texts import id_texts
 from omnifeat.errors import DataError, SettingError
@@ -196,7 +197,7 @@ def _types(table: pa.Table, rows: int) -> pa.LargeStringArray:
     """The entity types of rows, empty where nothing says one."""
     if "entity_type" not in table.column_names:
         return pa.repeat(pa.scalar("", pa.large_string()), rows)
-    return pc.fill_null(id_texts(table["entity_type"], "column 'entity_type'"), "")
+    return pc.fill_null(type_texts(table["entity_type"], "column 'entity_type'"), "")
 
 
 def _keys(types: pa.Array, ids: pa.Array) -> pa.Array:

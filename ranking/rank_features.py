@@ -36,6 +36,7 @@ import pyarrow.compute as pc
 
 from omnifeat.cores import thread_count
 from omnifeat.data.dataset import Dataset
+from omnifeat.data.entity_types import type_texts
 from omnifeat.data.files import as_table
 from omnifeat.embedding_table import EmbeddingTable
 from omnifeat.entity_sources import entity_sources
@@ -275,7 +276,9 @@ class RankFeatures:
         query_rows = places[query_rows]
         queries = distinct.take(pa.array(filled))
         texts = as_strings(normalise(queries), "query")
-        types = _texts(pairs, "entity_type") if "entity_type" in pairs.column_names else None
+        types = None
+        if "entity_type" in pairs.column_names:
+            types = type_texts(pairs["entity_type"], "column 'entity_type'")
         entity_rows = catalogue.rows(_texts(pairs, "entity_id"), types)
         values = [*self._text.columns(texts, query_rows, entity_rows)]
         if self._counts is not None:

@@ -16,9 +16,9 @@ from pydantic import BaseModel, create_model
 
 from omnifeat.data.artefacts import LibraryCall, check_version, checked, member, read_bytes, read_object, shown
 from omnifeat.data.files import replace_when_whole
-from omnifeat.data.json_form import json_form
 from omnifeat.data.locations import one_line
 from omnifeat.data.saved_settings import saved_settings
+from omnifeat.data.seals import check_seal, sealed
 from omnifeat.errors import DataError, SettingError
 from ranking.features import FeatureManifest
 from ranking.model_text import Booster, check_model_text
@@ -65,6 +65,7 @@ class _Manifest(BaseModel):
     boosters: dict[str, _BoosterFile]
     settings: dict[str, Any]
     fitted: dict[str, Any]
+    tables: dict[str, str] = {}  # folders of before have none
 
 
 def model_class(kind: str) -> "type[LightGBMModel]":
@@ -97,8 +98,9 @@ def save_model(model: "LightGBMModel", path: str | Path) -> None:
         "boosters": {name: {"file": _file(name), "sha256": _sha256(text)} for name, text in texts.items()},
         "settings": model.get_params(deep=False),
         "fitted": {name: getattr(model, name) for name in model._fitted},
+        "tables": model.tables_,
     }
-    content = json.dumps(manifest, indent=2, ensure_ascii=False, default=json_form) + "\n"
+    content = json.dumps(sealed(manifest), indent=2, ensure_ascii=False) + "\n"
     with replace_when_whole(path) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -112,7 +114,7 @@ def load_model(path: str | Path) -> "LightGBMModel":
     Raises
     ------
     DataError
-        A file is missing, is no manifest, is of another format, or a booster was changed after it was saved, or is
+        A file is missing, is no manifest, is of another format, or was changed after it was saved, or a booster is
         none that LightGBM wrote.
     """
     folder = Path(path)
@@ -139,8 +141,10 @@ def load_model(path: str | Path) -> "LightGBMModel":
     )
     texts = {name: _booster(folder, entry) for name, entry in manifest.boosters.items()}
     _check_fits(model, features, texts, folder)
+    check_seal(values, file, remedy=_REMEDY)
     with LibraryCall(f"LightGBM cannot read the model in {folder}", remedy=_REMEDY):
         model._use({name: text for name, (text, _) in texts.items()}, features, manifest.encoder_fingerprint)
+    model.tables_ = manifest.tables
     return model
 
 

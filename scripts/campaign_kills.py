@@ -87,6 +87,9 @@ COMMANDS = {
                                 "-o out.parquet", ("out.parquet",)),
     "classify compare": Command("classify compare world --encoder enc -o out --keep kept --threads 1 --curve-levels '' "
                                 "--classifiers interest-classifier,tfidf-logistic --reference tfidf-logistic"),
+    # two trainings and their measures, each of which is done once
+    "reproduce": Command("reproduce --data world --tables 2 --preset tiny --steps 5 --baselines random --bootstrap 20 "
+                         "--threads 1 -o out"),
 }  # fmt: skip
 
 
@@ -121,12 +124,15 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def files_of(place: Path, outputs: tuple[str, ...]) -> dict[str, Path]:
-    """All files that a command has made, hidden ones too, by their names below the place."""
+    """All files that a command has made, hidden ones too, by their names below the place.
+
+    TensorBoard's events are not among them: their names hold the time and the process, and a run that goes on adds one.
+    """
     found = {}
     for output in outputs:
         whole = place / output
         for path in [whole] if whole.is_file() else sorted(whole.rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.parent.name != "tensorboard":
                 found[str(path.relative_to(place))] = path
     return found
 
@@ -256,9 +262,9 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(COMMANDS))
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    forked_runs.prepare()
     campaign = Campaign(arguments.work)
     names = arguments.only or list(COMMANDS)
+    forked_runs.prepare([COMMANDS[name].line for name in names])
     campaign.set_up([f"world {COMMANDS[name].line}" for name in names])
     campaign.kill_all(names, arguments.kills, arguments.seed)
     print(json.dumps({"commands": len(names), **campaign.counts, "faults": len(campaign.faults)}))

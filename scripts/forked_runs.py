@@ -19,10 +19,19 @@ LIBRARIES = ("torch", "transformers", "lightgbm", "duckdb", "pyarrow.parquet", "
 _TIMEOUT = 300.0
 
 
-def prepare() -> None:
-    """Import what the commands import."""
+# Commands that compute with no model: all that they import is soon imported.
+_LIGHT = ("simulate", "enrich boards", "enrich queries", "pairs")
+_LIGHT_LIBRARIES = ("duckdb", "pyarrow.parquet", "pandas")
+
+
+def prepare(lines: Sequence[str]) -> None:
+    """Import what these commands import, such as `enrich boards world -o out`."""
     from omnifeat import cli
 
+    if all(line.startswith(_LIGHT) for line in lines):
+        for name in _LIGHT_LIBRARIES:
+            importlib.import_module(name)
+        return
     for name in (*LIBRARIES, *(module for module, _ in cli.COMMANDS.values()), "omnifeat.frozen", "omnifeat.embed",
                  "omnifeat.enrich.text", "omnifeat.featurize", "omnifeat.training.trainer", "ranking.ranker",
                  "evaluation.reproduction.study"):  # fmt: skip

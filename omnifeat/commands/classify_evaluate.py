@@ -1,7 +1,7 @@
 """`omnifeat classify evaluate`: how well a saved classifier names the interests of queries, level by level."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,11 @@ from omnifeat.commands.console import (
     progress,
     report,
     result_table,
+    warn,
 )
+
+if TYPE_CHECKING:
+    from omnifeat.data.dataset import Dataset
 
 
 def main(
@@ -64,6 +68,12 @@ def main(
     dataset = Dataset.open(data)
     examples = interest_examples(dataset, None if part == "all" else part)
     training = interest_examples(dataset, None if part == "all" else "train")
+    learned = _learned_from(dataset, part, getattr(loaded, "learned_from_", {}))
+    if learned is not None:
+        warn(
+            f"the classifier learned from queries of part {part} of these data ({learned}): the figures tell what it "
+            "knows by heart; measure it on another part with --part"
+        )
     inputs: Any = list(examples.queries)
     if not takes_text(loaded):
         if not encoder:
@@ -76,6 +86,7 @@ def main(
     with progress("classifying", len(examples.queries)) as advance:
         found = evaluate(loaded, inputs, examples, training, resamples=resamples, seed=seed, on_queries=advance)
     summary = {"part": part, "queries": len(examples.queries), "resamples": resamples, **found}
+    summary["learned_from_this_part"] = learned
     shown: list[Any] = [
         f"{len(examples.queries):,} queries of part {part}",
         result_table(
@@ -115,6 +126,23 @@ def main(
             )
         shown.append(f"Wrote {output}: results.json, accuracy.png")
     report(summary, as_json, shown)
+
+
+def _learned_from(dataset: "Dataset", part: str, learned_from: dict[str, str]) -> str | None:
+    """What a classifier learned from in a part of a dataset, in words; None where that is nothing, or not known."""
+    from classifiers.examples import interest_examples
+    from omnifeat.data.splits import SPLITS
+
+    own = learned_from.get("part")
+    if own in ("all", *SPLITS) and (own == part or "all" in (own, part)):
+        there = interest_examples(dataset, None if own == "all" else own)
+        if there.content == learned_from.get("examples"):
+            return f"trained on part {own}"
+    chosen = learned_from.get("development")
+    measured_too = chosen is not None and part in ("development", "all")
+    if measured_too and interest_examples(dataset, "development").content == chosen:
+        return "thresholds chosen on part development"
+    return None
 
 
 def _interval_text(interval: dict[str, float | None]) -> str:

@@ -96,6 +96,10 @@ def main(
             precision=precision,
             min_support=min_support,
         )
+    without_names = interest_examples(dataset, None if part == "all" else part) if names_too else examples
+    classifier.learned_from_ = {"part": part, "examples": without_names.content}
+    if development is not None:
+        classifier.learned_from_["development"] = development.content
     from omnifeat.data.files import replace_when_whole
 
     with replace_when_whole(output, overwrite=overwrite) as folder:

@@ -151,7 +151,8 @@ def recall(
         )
     scored = None
     if run is not None:
-        scored = checked_run(with_query_texts(read_run_table(run), run, dataset, queries), _listed(run_columns), run)
+        table = with_query_texts(read_run_table(run), run, dataset, queries)
+        scored = checked_run(table, _listed(run_columns), run, entity_type)
         for note in scored.notes:
             warn(note)
     studies = recall_studies(
@@ -182,7 +183,7 @@ def recall(
         )
         tables += [title, text_table(*recall_rows(study, settings))]
         if trained is not None:
-            tables.append(what_is_known(study.knowledge))
+            tables.append(what_is_known(study.knowledge, encoder))
         if study.new:
             tables.append(text_table(*new_recall_rows(study, settings)))
     result = {**recall_json(studies, settings, context), "files": [str(path) for path in files]}
@@ -220,7 +221,6 @@ def relevance(
     from evaluation.relevance_study import RelevanceSettings, relevance_study
     from evaluation.reports import check_target, new_rows, relevance_json, relevance_rows, write_relevance
     from evaluation.runs import read_run_table, with_query_texts
-    from evaluation.seen_pairs import what_is_known
     from evaluation.tables import text_table
     from omnifeat.data.dataset import Dataset
     from omnifeat.frozen import FrozenEncoder
@@ -241,13 +241,13 @@ def relevance(
     dataset = Dataset.open(data)
     record = None if encoder is None else FrozenEncoder.from_pretrained(encoder).record
     scored = with_query_texts(read_run_table(run), run, dataset, queries)
-    study = relevance_study(dataset, scored, settings, record, run)
+    study = relevance_study(dataset, scored, settings, record, run, encoder)
     for note in study.notes:
         warn(note)
     files = write_relevance(out, study, settings, dataset.info.name, run, overwrite)
     with_positive = len(study.figures[study.reference].queries)
     shown = [f"{with_positive:,} queries with a positive judgment", text_table(*relevance_rows(study, settings))]
-    shown.append(what_is_known(study.knowledge))
+    shown += [f"the run holds {study.judged_pairs_in_run:,} of {study.judged_pairs:,} judged pairs", study.known]
     if study.new:
         shown.append(text_table(*new_rows(with_positive, study.new, f"{settings.measures[0]} %")))
     result = {

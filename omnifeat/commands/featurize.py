@@ -75,7 +75,8 @@ def main(
     lines.append(_knowledge(result.trained_on))
     lines += [f"unscored: {count:,} rows, {reason}" for reason, count in result.unscored.items()]
     if result.hint is not None:
-        warn(f"all {result.rows:,} pairs are unscored: {result.hint}")
+        all_or_some = "all" if result.unscored_rows == result.rows else f"{result.unscored_rows:,} of"
+        warn(f"{all_or_some} {result.rows:,} pairs are unscored: {result.hint}")
     report({**asdict(result), "unscored_rows": result.unscored_rows, "out": out}, as_json, lines)
 
 

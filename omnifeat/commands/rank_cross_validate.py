@@ -76,7 +76,7 @@ def main(
     from evaluation.judged_means import MeansSettings, judged_means, new_means
     from evaluation.plots import BarPanel, save_bars
     from evaluation.reports import new_rows
-    from evaluation.seen_pairs import known_by_columns, what_is_known
+    from evaluation.seen_pairs import known_by_columns, what_columns_tell
     from evaluation.tables import text_table
     from omnifeat.data.files import read_table, replace_when_whole
     from omnifeat.errors import SettingError
@@ -88,7 +88,7 @@ def main(
     from ranking.relevance import RelevanceModel
 
     check_free(output, overwrite, "results.json")
-    rows = read_table(table)
+    rows = read_table(table, by_name="keys")
     with named_table(table):
         require_columns(rows, label, query_column, id_column)
         sets = expand_feature_sets(feature_set, rows.column_names)
@@ -193,7 +193,7 @@ def main(
         f"{rows.num_rows:,} rows, {len(figures.queries):,} queries with a positive ({without:,} without one left out), "
         f"{folds} folds, {seeds} seed{'s' if seeds > 1 else ''}",
         shown,
-        what_is_known(known),
+        what_columns_tell(known, rows.schema.metadata),
         *([text_table(*new_rows(len(figures.queries), new, "NDCG@10", 4, 1.0))] if new else []),
         f"Wrote {output}: results.json, out_of_fold.parquet, ndcg.png, importance.png (of {names[-1]})",
     ]

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnifeat.commands.console import JsonOption, OverwriteOption, ThreadsOption, check_free, report, result_table
+from omnifeat.commands.console import (
+    JsonOption,
+    OverwriteOption,
+    ThreadsOption,
+    check_free,
+    report,
+    result_table,
+    warn,
+)
 from omnifeat.commands.rank_common import (
     QueryOption,
     SeedOption,
@@ -61,7 +69,7 @@ def main(
     import numpy as np
     import pyarrow as pa
 
-    from evaluation.seen_pairs import known_by_columns, what_is_known
+    from evaluation.seen_pairs import known_by_columns, what_columns_tell
     from omnifeat.data.files import read_table, replace_when_whole
     from omnifeat.errors import SettingError
     from ranking.features import select_features
@@ -84,7 +92,8 @@ def main(
         raise SettingError(
             f"A model of kind {loaded.kind!r} scores rows wherever they were shown; leave --position-column out."
         )
-    rows = read_table(table)
+    rows = read_table(table, by_name="keys")
+    learned = _learned_from(table, loaded.tables_)
     with named_table(table):
         rows, other_types = rows_of_type(rows, chosen)
         require_columns(rows, query_column, *([] if position_column is None else [position_column]))
@@ -92,7 +101,7 @@ def main(
         features = select_features(rows, loaded.manifest_.names)
         shown = {} if position_column is None else {"positions": rows[position_column]}
         scores = loaded.predict(features, **shown)
-        known = known_by_columns(rows)
+        known = known_by_columns(rows, loaded.manifest_.names)
 
         def measured(members: Any = None) -> "Evaluation":
             """Figures of the rows that are members, or of all."""
@@ -112,6 +121,7 @@ def main(
         "totals": found.totals,
         "counts": found.counts,
         "trained_on": None if known is None else known.counts,
+        "learned_from_this_table": learned,
         "new": {
             name: {
                 "rows": int(members.sum()),
@@ -144,7 +154,12 @@ def main(
         start = time.perf_counter()
         loaded.predict(features)
         summary["candidates_per_second_per_core"] = rows.num_rows / (time.perf_counter() - start)
-    lines = [*_lines(summary), what_is_known(known)]
+    if learned is not None:
+        warn(
+            f"{table} is the {learned} table of the model: the figures tell what it knows by heart, not how it ranks "
+            "other queries; measure it on a table that it has not seen"
+        )
+    lines = [*_lines(summary), what_columns_tell(known, rows.schema.metadata)]
     for name, some in summary["new"].items():
         lines += [f"of {name} alone:", *_lines(some)]
     if output is not None:
@@ -152,8 +167,19 @@ def main(
     report(summary, as_json, lines)
 
 
+def _learned_from(table: str, tables: dict[str, str]) -> str | None:
+    """`training` or `development` where the model learned from a file of this content."""
+    from omnifeat.data.identity import content_of_path
+
+    if not tables:
+        return None
+    content = content_of_path(table)
+    return next((name for name, of_table in tables.items() if of_table == content), None)
+
+
 def _of_new(known: "Knowledge | None") -> "dict[str, npt.NDArray[np.bool_]]":
-    return {} if known is None else known.new
+    # figures for new pairs would be those of an encoder that cannot tell
+    return {} if known is None or known.silent else known.new
 
 
 def _intervals(found: "Evaluation", resamples: int, seed: int) -> dict[str, Any]:

@@ -32,10 +32,12 @@ def main(
     from ranking.features import FINGERPRINT_KEY, select_features
     from ranking.stages import load_for_stage
 
+    if not score_column.strip():
+        raise SettingError("--score-column is empty; give the new column a name, such as score.")
     check_free(output, overwrite)
     loaded: Any = load_for_stage(ranker, stage)
     loaded.set_params(threads=threads)
-    schema = read_schema(table)
+    schema = read_schema(table, by_name="keys")
     if score_column in schema.names:
         raise SettingError(f"Table {table} has a column {score_column!r} already; choose another --score-column.")
     stored = (schema.metadata or {}).get(FINGERPRINT_KEY.encode())
@@ -47,7 +49,7 @@ def main(
         progress("scoring", count_rows(table)) as advance,
         TableWriter(output, schema.append(pa.field(score_column, pa.float64())), overwrite=overwrite) as writer,
     ):
-        for batch in iter_batches(table):
+        for batch in iter_batches(table, by_name="keys"):
             part = pa.Table.from_batches([batch])
             scores = loaded.predict(select_features(part, names), encoder_fingerprint=fingerprint)
             scored = part.append_column(score_column, pa.array(scores))

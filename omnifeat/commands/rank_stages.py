@@ -115,15 +115,17 @@ def read_gains(text: str) -> dict[str, float]:
 
 def rows_of_type(rows: "pa.Table", stage: "Stage") -> tuple["pa.Table", int]:
     """The rows of the stage's type of entity, and how many others were left out; without `entity_type`, all rows."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
+    from omnifeat.data.entity_types import type_texts
     from omnifeat.errors import DataError
 
     if stage.entity_type is None or "entity_type" not in rows.column_names:
         return rows, 0
     # a row that does not say its type is taken to be of the right one
-    kept = rows.filter(pc.fill_null(pc.equal(rows["entity_type"].cast(pa.string()), stage.entity_type), True))
+    kept = rows.filter(
+        pc.fill_null(pc.equal(type_texts(rows["entity_type"], "Column 'entity_type'"), stage.entity_type), True)
+    )
     if kept.num_rows == 0:
         raise DataError(
             f"No row has the entity_type {stage.entity_type!r}, which a model of kind {stage.kind!r} is of; give rows "
@@ -146,7 +148,7 @@ def fit_columns(
 ) -> list[str]:
     """Names of the features; refuses columns that are not there, and options that the stage does not know."""
     from omnifeat.errors import SettingError
-    from ranking.features import choose_features, expand_columns, no_features
+    from ranking.features import choose_features, empty_features, expand_columns, no_features
 
     if teacher is not None and not stage.teacher:
         raise SettingError("--teacher goes with a stage that learns from another model's scores: --stage l1.")
@@ -162,13 +164,16 @@ def fit_columns(
         listed = [part.strip() for part in features.split(",") if part.strip()]
         wanted = expand_columns(listed, rows.column_names, "--features")
     excluded = [name.strip() for item in exclude or [] for name in item.split(",")]
-    if wanted is None:  # where a row was shown is no feature, unless it is asked for
-        excluded += [name for name in ("position", "request_id") if name in rows.column_names]
+    if wanted is None:  # where and when a row was shown is no feature, unless it is asked for
+        excluded += [name for name in ("position", "request_id", "timestamp") if name in rows.column_names]
     reserved = (*named, query_column, *others, *IDS)
     chosen = choose_features(rows, features=wanted, exclude=excluded, reserved=reserved)
     passed = [] if wanted is not None else no_features(rows, chosen, [*excluded, *reserved, *_NO_FEATURES])
     if passed:
         warn(f"columns that hold no numbers and are no features: {', '.join(passed)}")
+    empty = empty_features(rows, chosen)
+    if empty:
+        warn(f"features without a value in any row, which teach nothing: {', '.join(empty)}")
     return chosen
 
 
@@ -192,8 +197,9 @@ def fit_data(
     from ranking.stage import FitData
 
     more: dict[str, Any] = {}
+    label_column = [] if teacher is not None else [label or stage.label]
     if development is not None:
-        held_out = read_table(development)
+        held_out = read_table(development, by_name="keys")
         with named_table(development):
             held_out, _ = rows_of_type(held_out, stage)
             require_columns(held_out, query_column)
@@ -203,6 +209,7 @@ def fit_data(
             more["eval_labels"] = labels_of(held_out, stage, label, teacher, threads)
             more["eval_features"] = select_features(held_out, names)
             more["eval_query_ids"] = held_out[query_column]
+        _refuse_known(development, held_out, table, rows, _keys(held_out, rows, query_column, *names, *label_column))
     with named_table(table):
         return FitData(
             select_features(rows, names),
@@ -211,6 +218,31 @@ def fit_data(
             positions=None if position_column is None else rows[position_column],
             split_ids=None if split_column is None else rows[split_column],
             **more,
+        )
+
+
+def _keys(held_out: "pa.Table", rows: "pa.Table", *columns: str) -> list[str]:
+    """The columns that tell rows apart: these, and the entity's id where both tables have it."""
+    both = [name for name in IDS if name in held_out.column_names and name in rows.column_names]
+    return list(dict.fromkeys([*columns, *both]))
+
+
+def _refuse_known(development: str, held_out: "pa.Table", table: str, rows: "pa.Table", columns: list[str]) -> None:
+    """Refuse a development table of rows that the model learns from, and tell how many there are of some."""
+    from omnifeat.data.identity import rows_shared
+    from omnifeat.errors import SettingError
+
+    shared = rows_shared(held_out.select(columns), rows)
+    if shared and shared == held_out.num_rows:
+        raise SettingError(
+            f"Every row of {development} stands in the training table {table} too, so that nothing is held out and "
+            "training would stop at what was learned by heart; give --development a table of other queries, or leave "
+            "it out and name a share of the queries with --validation-fraction."
+        )
+    if shared:
+        warn(
+            f"{shared:,} of {held_out.num_rows:,} rows of {development} stand in {table} too: what is held out is "
+            "partly learned by heart; take them out of one of the two"
         )
 
 

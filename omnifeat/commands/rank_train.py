@@ -65,13 +65,15 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model and write it as a folder, with a picture of what its features are worth."""
+    from evaluation.seen_pairs import known_by_columns, what_columns_tell
     from omnifeat.data.files import read_table, replace_when_whole
+    from omnifeat.data.identity import content_of_path
     from ranking.pictures import save_importances
     from ranking.stages import stage_named
 
     chosen = stage_named(stage)
     check_free(output, overwrite, "manifest.json")
-    rows = read_table(table)
+    rows = read_table(table, by_name="keys")
     columns: dict[str, Any] = {
         "label": label,
         "query_column": query_column,
@@ -96,11 +98,16 @@ def main(
         threads=threads,
         encoder_fingerprint=encoder_fingerprint,
     )
+    with named_table(table):
+        known = known_by_columns(rows, names)
     data = fit_data(table, rows, chosen, names, development=development, threads=threads, **columns)
     with named_table(table):
         chosen.fit(model, data)
     used: list[str] = list(model.manifest_.names)
     importances: dict[str, float] = dict(zip(used, model.feature_importances_.tolist(), strict=True))
+    model.tables_ = {"training": content_of_path(table)}
+    if development is not None:
+        model.tables_["development"] = content_of_path(development)
     with replace_when_whole(output, overwrite=overwrite) as folder:
         model.save(folder)
         save_importances(folder / "importance.png", importances)
@@ -114,6 +121,7 @@ def main(
         "best_score": getattr(model, "best_score_", None),
         "importances": importances,
         "encoder_fingerprint": model.encoder_fingerprint_,
+        "trained_on": None if known is None else known.counts,
         "output": str(output),
     }
     if other_types:
@@ -124,7 +132,13 @@ def main(
     ):
         if hasattr(model, name):
             summary[name.rstrip("_")] = getattr(model, name)
-    report(summary, as_json, [*_lines(model, summary), _gains(importances), f"Wrote {output}: a model and its picture"])
+    of_encoder = known is not None or any(name.endswith("cosine") for name in names)
+    told = [what_columns_tell(known, rows.schema.metadata)] if of_encoder else []
+    report(
+        summary,
+        as_json,
+        [*_lines(model, summary), *told, _gains(importances), f"Wrote {output}: a model and its picture"],
+    )
 
 
 def _lines(model: Any, summary: dict[str, Any]) -> list[str]:

@@ -76,6 +76,7 @@ def main(
     import pyarrow as pa
 
     from omnifeat.data.files import read_table, replace_when_whole
+    from omnifeat.data.identity import content_of_path
     from omnifeat.errors import SettingError
     from ranking.pictures import save_importances
     from ranking.ranker import LambdaRanker
@@ -85,7 +86,7 @@ def main(
     chosen = stage_named(stage)
     check_free(output, overwrite, "manifest.json")
     space = _space(search)
-    rows = read_table(table)
+    rows = read_table(table, by_name="keys")
     columns: dict[str, Any] = {
         "label": label,
         "query_column": query_column,
@@ -134,6 +135,7 @@ def main(
         "output": str(output),
     }
     used = found.ranker.manifest_.names
+    found.ranker.tables_ = {"training": content_of_path(table)}
     with replace_when_whole(output, overwrite=overwrite) as folder:
         found.ranker.save(folder)
         importances = dict(zip(used, found.ranker.feature_importances_.tolist(), strict=True))

@@ -14,6 +14,7 @@ from omnifeat.data.schema import (
     VECTOR,
     VECTOR_LIST,
     TableSchema,
+    did_you_mean,
     is_vector,
     is_vector_list,
     known_type,
@@ -147,8 +148,8 @@ def check_entity_types(types: pa.Array, place: str, first_row: int) -> None:
     """Refuse entity types that there are not; null passes. Raises `DataError`."""
     wrong = pc.index(pc.is_in(types.drop_null(), pa.array(ENTITY_TYPES)), pa.scalar(False)).as_py()
     if wrong >= 0:
-        found = types.drop_null()[wrong]
+        found = types.drop_null()[wrong].as_py()
         raise DataError(
             f"{place}, row {first_row + pc.index(types, found).as_py()}: the entity_type is '{found}', but must be one "
-            f"of {', '.join(ENTITY_TYPES)}: correct it"
+            f"of {', '.join(ENTITY_TYPES)}: correct it{did_you_mean(found, ENTITY_TYPES)}"
         )

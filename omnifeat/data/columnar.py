@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from omnifeat.data.conform import conformed_type, first_width, needs_width, plain_type
 from omnifeat.data.locations import Location, one_line
-from omnifeat.data.schema import refuse_doubled
+from omnifeat.data.schema import ByName, refuse_doubled, types_by_name
 from omnifeat.errors import DataError
 
 __all__ = ["ArrowReader", "ParquetReader"]
@@ -24,7 +24,7 @@ _STREAMING: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20, "coer
 class ParquetReader:
     """One Parquet file."""
 
-    def __init__(self, location: Location, by_name: bool = True) -> None:
+    def __init__(self, location: Location, by_name: ByName = True) -> None:
         self.location = location
         self._by_name = by_name
 
@@ -99,7 +99,7 @@ def _without_fixed_sizes(file: Any) -> Any:
 class ArrowReader:
     """One Arrow IPC file (Feather version 2) or stream."""
 
-    def __init__(self, location: Location, by_name: bool = True) -> None:
+    def __init__(self, location: Location, by_name: ByName = True) -> None:
         self.location = location
         self._by_name = by_name
 
@@ -174,17 +174,17 @@ def _settle(
     raw: pa.Schema,
     columns: Sequence[str],
     read_column: Callable[[str], Iterator[pa.RecordBatch]],
-    by_name: bool,
+    by_name: ByName,
 ) -> pa.Schema:
     """Types to read columns in; where a vector's width is not in the type, the first value says it."""
     refuse_doubled(location.name, raw.names, columns)
-    fields = []
+    fields, known_type = [], types_by_name(by_name)
     for name in columns:
         field = raw.field(name)
-        width = None
-        if by_name and needs_width(name, field.type):
+        width, known = None, known_type(name) is not None
+        if known and needs_width(name, field.type):
             width = first_width(name, (batch.column(0) for batch in read_column(name)))
-        target = conformed_type(name, field.type, width) if by_name else plain_type(field.type)
+        target = conformed_type(name, field.type, width) if known else plain_type(field.type)
         fields.append(pa.field(name, target))
     return pa.schema(fields, metadata=raw.metadata)
 

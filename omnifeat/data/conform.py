@@ -172,9 +172,7 @@ def conform_array(array: pa.Array, target: pa.DataType, where: str, first_row: i
         return pc.cast(array, target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         row, value = _first_misfit(array, target)
-        raise DataError(
-            f"{where}, row {first_row + row}: {value!r} is not a value of type {type_name(target)}: correct it"
-        ) from error
+        raise DataError(f"{where}, row {first_row + row}: {value!r} is not {value_name(target)}: correct it") from error
 
 
 def joined_texts(array: pa.Array) -> pa.Array:
@@ -182,6 +180,15 @@ def joined_texts(array: pa.Array) -> pa.Array:
     lists = pc.cast(array, pa.list_(_STRING))
     texts = [" ".join(text for text in value if text) if value else None for value in lists.to_pylist()]
     return pa.array(texts, _STRING)
+
+
+def value_name(arrow_type: pa.DataType) -> str:
+    """What a value of a type is called where another stands: `'n/a' is not a number`."""
+    if pa.types.is_floating(arrow_type):
+        return "a number"
+    if pa.types.is_integer(arrow_type):
+        return "a whole number"
+    return "true or false" if pa.types.is_boolean(arrow_type) else f"a value of type {type_name(arrow_type)}"
 
 
 def type_name(arrow_type: pa.DataType) -> str:

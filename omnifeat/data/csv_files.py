@@ -24,11 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from omnifeat.data.conform import type_name
+from omnifeat.data.conform import type_name, value_name
 from omnifeat.data.csv_lines import QuoteWatch, Recoded, WithoutLines, check_lines, text_lines
 from omnifeat.data.dialects import TextDialect, default_dialect, plain_numbers
 from omnifeat.data.locations import FileFormat, Location, one_line
-from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, did_you_mean, known_type, refuse_doubled
+from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, ByName, did_you_mean, refuse_doubled, types_by_name
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
@@ -57,13 +57,13 @@ class CsvReader:
     """
 
     def __init__(
-        self, location: Location, file_format: FileFormat, dialect: TextDialect | None = None, by_name: bool = True
+        self, location: Location, file_format: FileFormat, dialect: TextDialect | None = None, by_name: ByName = True
     ) -> None:
         self.location = location
         self.format = file_format
         self._dialect = dialect
         self._is_import = dialect is not None  # by someone who can say how the file is written
-        self._known_type = known_type if by_name else lambda _: None
+        self._known_type = types_by_name(by_name)
         self._names: list[str] | None = None
         self._header_rows = 1
         self._header_is_quoted = False
@@ -301,7 +301,7 @@ class CsvReader:
     def _wrong(self, name: str, value: object, row: int, wanted: str) -> DataError:
         return DataError(
             f"{self.location.name}, row {row}, column '{name}': {_shown(value)} is not {wanted}: correct it"
-            + (did_you_mean(str(value), ("true", "false")) if wanted == "bool" else "")
+            + (did_you_mean(str(value), ("true", "false")) if wanted == "true or false" else "")
         )
 
     def _typed(self, name: str, texts: pa.Array, target: pa.DataType, first_row: int) -> pa.Array:
@@ -321,7 +321,7 @@ class CsvReader:
                 try:
                     pc.cast(text, target)
                 except pa.ArrowInvalid:
-                    raise self._wrong(name, texts[row].as_py(), first_row + row, type_name(target)) from error
+                    raise self._wrong(name, texts[row].as_py(), first_row + row, value_name(target)) from error
             raise
 
     def _lists(self, name: str, texts: pa.Array, target: pa.DataType, first_row: int) -> pa.Array:

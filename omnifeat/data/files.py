@@ -28,7 +28,7 @@ from omnifeat.data.frames import as_table, like_input
 from omnifeat.data.jsonl_files import JsonlReader
 from omnifeat.data.locations import Location, PathLike, file_format, locate, part_files
 from omnifeat.data.partitions import PartitionReader
-from omnifeat.data.schema import is_key, missing_column_message
+from omnifeat.data.schema import ByName, is_key, missing_column_message
 from omnifeat.data.writing import TableWriter, refuse_other_folder, replace_when_whole
 from omnifeat.errors import DataError, SettingError
 
@@ -70,7 +70,9 @@ class Reader(Protocol):
         """Batches with exactly these columns."""
 
 
-def open_parts(path: PathLike | Location, *, dialect: TextDialect | None = None, by_name: bool = True) -> list[Reader]:
+def open_parts(
+    path: PathLike | Location, *, dialect: TextDialect | None = None, by_name: ByName = True
+) -> list[Reader]:
     """A reader for each file of a table, in order; files without a byte are left out where others have some.
 
     Parameters
@@ -78,8 +80,8 @@ def open_parts(path: PathLike | Location, *, dialect: TextDialect | None = None,
     dialect
         How the cells of text files are written; that of `default_dialect` if None.
     by_name
-        Whether columns that the schema knows have the schema's types. Without it, columns come as they stand in the
-        file, and in files without types the values decide.
+        Whether columns that the schema knows have the schema's types; with `keys`, ids, queries and entity types alone.
+        Other columns come as they stand in the file, and in files without types the values decide.
     """
     parts = part_files(path)
     filled = [part for part in parts if not _is_blank(part)] if len(parts) > 1 else parts
@@ -100,7 +102,7 @@ def _is_blank(part: Location) -> bool:
             return False  # what is wrong with it is told when it is read
 
 
-def _reader(part: Location, dialect: TextDialect | None, by_name: bool) -> Reader:
+def _reader(part: Location, dialect: TextDialect | None, by_name: ByName) -> Reader:
     kind = file_format(part.name)
     reader: Reader
     match kind.kind:
@@ -202,7 +204,7 @@ def _all_missing(part: Reader, name: str) -> bool:
     )
 
 
-def read_schema(path: PathLike, *, dialect: TextDialect | None = None, by_name: bool = True) -> pa.Schema:
+def read_schema(path: PathLike, *, dialect: TextDialect | None = None, by_name: ByName = True) -> pa.Schema:
     """Column names and types in which a table is read, and the first part's metadata; see `open_parts`.
 
     CSV and JSONL carry no types: of those the whole file may be read (see `omnifeat.data.csv_files`).
@@ -234,7 +236,7 @@ def iter_batches(
     *,
     allow_empty: bool = False,
     dialect: TextDialect | None = None,
-    by_name: bool = True,
+    by_name: ByName = True,
 ) -> Iterator[pa.RecordBatch]:
     """Read a table in batches; memory is bounded by the batch, not by the file.
 
@@ -306,10 +308,12 @@ def conformed_batches(part: Reader, schema: pa.Schema, batch_size: int) -> Itera
             yield batch.slice(start, batch_size)
 
 
-def read_table(path: PathLike, columns: Sequence[str] | None = None, *, allow_empty: bool = False) -> pa.Table:
+def read_table(
+    path: PathLike, columns: Sequence[str] | None = None, *, allow_empty: bool = False, by_name: ByName = True
+) -> pa.Table:
     """Read a whole table into memory; see `iter_batches` for the parameters and what is raised."""
-    batches = list(iter_batches(path, columns, allow_empty=allow_empty))
+    batches = list(iter_batches(path, columns, allow_empty=allow_empty, by_name=by_name))
     if batches:
         return pa.Table.from_batches(batches)
-    parts = open_parts(path)
+    parts = open_parts(path, by_name=by_name)
     return settled_schema(parts, column_names(parts) if columns is None else columns).empty_table()

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from omnifeat.data.checks import check_finite, check_text
-from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width
+from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width, plain_type
 from omnifeat.data.locations import one_line
+from omnifeat.data.schema import ByName, types_by_name
 from omnifeat.errors import DataError, OmnifeatError, SettingError
 
 __all__ = ["as_table", "like_input"]
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def _library(data: object) -> str:
     return type(data).__module__.split(".", 1)[0]
 
 
-def as_table(data: Any) -> pa.Table:
+def as_table(data: Any, by_name: ByName = True) -> pa.Table:
     """A table of any kind as Arrow, in the types of the schema (see `omnifeat.data.conform`), rows in the same order.
 
     Parameters
     ----------
     data
         Arrow table or record batch, pandas or Polars DataFrame, mapping of column name to values, or a path.
+    by_name
+        See `omnifeat.data.files.open_parts`.
 
     Raises
     ------
@@ -39,18 +45,19 @@ def as_table(data: Any) -> pa.Table:
     if isinstance(data, str | os.PathLike):
         from omnifeat.data.files import read_table
 
-        return read_table(data, allow_empty=True)
+        return read_table(data, allow_empty=True, by_name=by_name)
     try:
         table = _arrow(data)
     except OmnifeatError:
         raise
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"the table cannot be brought to Arrow: {' '.join(str(error).split())}") from error
-    columns, fields = [], []
+    columns, fields, known_type = [], [], types_by_name(by_name)
     for field, column in zip(table.schema, table.columns, strict=True):
         where = f"the table, column '{field.name}'"
-        width = first_width(field.name, column.chunks) if needs_width(field.name, field.type) else None
-        target = conformed_type(field.name, field.type, width)
+        known = known_type(field.name) is not None
+        width = first_width(field.name, column.chunks) if known and needs_width(field.name, field.type) else None
+        target = conformed_type(field.name, field.type, width) if known else plain_type(field.type)
         chunks, row = [], 1
         for chunk in column.chunks:
             check_text(chunk, where, row)
@@ -78,11 +85,30 @@ def _arrow(data: Any) -> pa.Table:
             raise DataError(f"the DataFrame's column '{objects[0]}' holds Python objects: leave it out or make it text")
         return data.to_arrow()
     if isinstance(data, Mapping):
-        return pa.table(dict(data))
+        return _from_mapping(data)
     raise SettingError(
         "a table must be an Arrow table or record batch, a pandas or Polars DataFrame, a mapping of columns or a "
         f"path, not {type(data).__name__}"
     )
+
+
+def _from_mapping(data: Mapping[str, Any]) -> pa.Table:
+    try:
+        return pa.table(dict(data))
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        for name, values in data.items():
+            _refuse_half_pairs(f"the table, column '{name}'", values)
+        raise
+
+
+def _refuse_half_pairs(where: str, values: Any) -> None:
+    """Name the row of a text that holds half a surrogate pair, which no encoding has."""
+    for row, value in enumerate(values if isinstance(values, Iterable) and not isinstance(values, str) else (), 1):
+        texts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(text, str) and _HALF_PAIR.search(text) for text in texts):
+            raise DataError(
+                f"{where}, row {row} holds half a surrogate pair, as of an emoji cut in two: correct the text"
+            )
 
 
 def _from_pandas(data: Any) -> pa.Table:
@@ -98,6 +124,7 @@ def _from_pandas(data: Any) -> pa.Table:
             try:
                 pa.Table.from_pandas(dense[[name]], preserve_index=False)
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as reason:
+                _refuse_half_pairs(f"the table, column '{name}'", dense[name])
                 raise DataError(
                     f"the DataFrame's column '{name}' of {dense.dtypes[name]} cannot be brought to Arrow "
                     f"({one_line(reason)}): give it one plain type, such as text"

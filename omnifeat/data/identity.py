@@ -9,6 +9,10 @@ import posixpath
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import xxhash
 
@@ -18,7 +22,7 @@ from omnifeat.errors import DataError
 if TYPE_CHECKING:
     from omnifeat.data.dataset import Dataset
 
-__all__ = ["content_of_dataset", "content_of_file", "content_of_path"]
+__all__ = ["content_of_dataset", "content_of_file", "content_of_path", "rows_shared"]
 
 _CHUNK = 1 << 22
 
@@ -71,6 +75,35 @@ def content_of_dataset(dataset: Dataset) -> str:
         for part in dataset.parts(table)
     )
     return xxhash.xxh3_128_hexdigest(f"{dataset.info.model_dump_json()}\n{_of_all(files)}".encode())
+
+
+def rows_shared(rows: pa.Table, others: pa.Table) -> int:
+    """How many rows of a table stand in another one too, by the values of the columns of the first.
+
+    Numbers are compared as float32 and all else as text, so that a table and its copy in another format are the same.
+
+    Parameters
+    ----------
+    rows
+        n rows.
+    others
+        Has the same columns, in any order.
+    """
+    return int(np.isin(_row_hashes(rows), _row_hashes(others.select(rows.column_names))).sum())
+
+
+def _row_hashes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """A number for each row, uint64 (n,), the same for rows of the same values."""
+    columns = {}
+    for place, column in enumerate(table.columns):
+        kind = column.type
+        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        if numeric or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+            plain = pc.cast(pc.cast(column, pa.float64(), safe=False), pa.float32(), safe=False)
+            columns[place] = plain.to_numpy()
+        else:
+            columns[place] = np.array([str(value) for value in column.to_pylist()], dtype=object)
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(columns), index=False), dtype=np.uint64)
 
 
 def _of_all(files: Iterator[tuple[str, Location]]) -> str:

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pajson
 
-from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width, plain_type, type_name
+from omnifeat.data.conform import conform_array, conformed_type, first_width, needs_width, plain_type, value_name
 from omnifeat.data.json_lines import Block, blocks, parse_line
 from omnifeat.data.locations import FileFormat, Location
-from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, is_key, known_type
+from omnifeat.data.schema import TIMESTAMP, VECTOR, VECTOR_LIST, ByName, is_key, types_by_name
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
@@ -39,10 +39,10 @@ class JsonlReader:
         Whether columns that the schema knows have the schema's types. Without it the values alone decide.
     """
 
-    def __init__(self, location: Location, file_format: FileFormat, by_name: bool = True) -> None:
+    def __init__(self, location: Location, file_format: FileFormat, by_name: ByName = True) -> None:
         self.location = location
         self.format = file_format
-        self._known_type = known_type if by_name else lambda _: None
+        self._known_type = types_by_name(by_name)
         self._inferred: pa.Schema | None = None
 
     def names(self) -> list[str]:
@@ -173,8 +173,8 @@ class JsonlReader:
                     shown = json.dumps(value, ensure_ascii=False)
                     shown = shown if len(shown) <= 60 else shown[:57] + "..."
                     raise DataError(
-                        f"{self.location.name}, line {line}, field '{name}': {shown} is not a value of type "
-                        f"{type_name(target)}: correct it"
+                        f"{self.location.name}, line {line}, field '{name}': {shown} is not "
+                        f"{value_name(target)}: correct it"
                     ) from error
             raise
 

@@ -188,6 +188,9 @@ def join(folder: PathLike, name: str) -> str:
     return f"{str(folder).rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
 
 
+_RETRY_LIMIT = "?retry_limit_seconds=15"  # without a network Arrow would ask Google for a quarter of an hour
+
+
 def locate(path: PathLike) -> Location:
     """Find the file system of a local path or URL.
 
@@ -196,9 +199,13 @@ def locate(path: PathLike) -> Location:
     MissingDependencyError
         The URL's scheme needs a library that is not installed.
     SettingError
-        No library knows the URL's scheme.
+        No library knows the URL's scheme, or the path is empty or holds a NUL.
     """
     name = os.fspath(path)
+    if not name.strip():
+        raise SettingError("a path is empty: name a file or a folder")
+    if "\0" in name:
+        raise SettingError(f"the path {name!r} holds a NUL character, which no file's name has: correct it")
     if not is_url(name):
         return Location(pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(name)), name, local=True)
     scheme = name.split("://", 1)[0]
@@ -206,12 +213,17 @@ def locate(path: PathLike) -> Location:
         filesystem, inner = fsspec.core.url_to_fs(name)
     except ImportError as error:
         try:  # Arrow reads s3:// and gs:// by itself
-            native, inner = pafs.FileSystem.from_uri(name)
+            limit = _RETRY_LIMIT if scheme in ("gs", "gcs") and "?" not in name else ""
+            native, inner = pafs.FileSystem.from_uri(name + limit)
         except (pa.ArrowInvalid, OSError):
-            raise MissingDependencyError(f"{name} cannot be read: {one_line(error)}") from error
+            raise MissingDependencyError(
+                f"{name} cannot be reached: {one_line(error)}; install that, or use a file on this machine"
+            ) from error
         return Location(native, inner, name, local=False)
     except ValueError as error:
-        raise SettingError(f"{name} cannot be read: no file system is known for {scheme}://") from error
+        raise SettingError(
+            f"{name} cannot be reached: no file system is known for {scheme}://; use a file on this machine"
+        ) from error
     if scheme in ("file", "local"):
         return Location(pafs.LocalFileSystem(), inner, name, local=True)
     return Location(pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), inner, name, local=False)
@@ -234,7 +246,17 @@ def file_format(name: PathLike) -> FileFormat:
 
 
 def output_format(name: PathLike) -> FileFormat:
-    """The format in which a file is written, by its suffix. Raises `DataError` for one that is not written."""
+    """The format in which a file is written, by its suffix.
+
+    Raises
+    ------
+    DataError
+        Files of the suffix are not written.
+    SettingError
+        The name is empty.
+    """
+    if not os.fspath(name).strip():
+        raise SettingError("the output has no name: name a file to write")
     suffix = _suffix(os.fspath(name))
     if suffix is None or not SUFFIXES[suffix].written:
         why = (

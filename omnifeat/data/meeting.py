@@ -39,13 +39,19 @@ _DIFFERENCES: dict[str, Callable[[str], str]] = {
 }
 
 
-def other_writing(some: Iterable[str], others: Iterable[str]) -> tuple[str, str, str] | None:
-    """A text of each side that would be the same but for how it is written, and in what they differ; None if none."""
+def other_writing(some: Iterable[str], others: Iterable[str], *, bare: bool = False) -> tuple[str, str, str] | None:
+    """A text of each side that would be the same but for how it is written, and in what they differ; None if none.
+
+    With `bare`, for sides that meet in part, what stands before or behind an id counts only where the other side has
+    none of it: `hat-12` is then another writing of `12`, and not of `shoe-12`.
+    """
     ones, rest = list(dict.fromkeys(some)), list(dict.fromkeys(others))
     for difference, form in _DIFFERENCES.items():
         forms = {form(text): text for text in reversed(rest)}
         for text in ones:
             found = forms.get(form(text))
+            if bare and form is _last_part and form(text) not in (text, found):
+                continue
             if found is not None and found != text and form(text):
                 return text, found, difference
     return None

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from omnifeat.data.conform import type_name
 from omnifeat.data.locations import Location
-from omnifeat.data.schema import TIMESTAMP, known_type
+from omnifeat.data.schema import TIMESTAMP, ByName, types_by_name
 from omnifeat.data.times import not_a_time, parse_times
 from omnifeat.errors import DataError
 
@@ -23,10 +23,10 @@ class PartitionReader:
     These columns have the schema's type where it knows the name, and are text otherwise.
     """
 
-    def __init__(self, reader: Any, by_name: bool = True) -> None:
+    def __init__(self, reader: Any, by_name: ByName = True) -> None:
         self._reader = reader
         self._values = dict(reader.location.partition)
-        self._known_type = known_type if by_name else lambda _: None
+        self._known_type = types_by_name(by_name)
 
     @property
     def location(self) -> Location:

@@ -36,6 +36,7 @@ __all__ = [
 
 _ASIDE = "before"  # where a folder that is being replaced stands aside, beside the new one
 _TRIES = 20
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as a path object has it, one slash may be gone
 _UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -104,8 +105,12 @@ def refuse_taken(target: Path, name: object, overwrite: bool) -> None:
     Raises
     ------
     OutputError
-        Something stands there and `overwrite` is not set; or a link, a pipe or a device does.
+        Something stands there and `overwrite` is not set; or a link, a pipe or a device does; or it is no place for
+        an output: the folder that one works in, an address, a name with a NUL.
     """
+    fault = _no_place(target, str(name))
+    if fault is not None:
+        raise OutputError(f"{str(name).encode('unicode_escape').decode() or 'The output'} {fault}.")
     try:
         mode = os.lstat(target).st_mode
     except OSError:
@@ -119,6 +124,21 @@ def refuse_taken(target: Path, name: object, overwrite: bool) -> None:
         )
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OutputError(f"{name} cannot be written: it is a pipe or a device, not a file; choose another place.")
+
+
+def _no_place(target: Path, name: str) -> str | None:
+    """Why no output may ever be of this name; None where one may."""
+    if "\0" in name or "\0" in str(target):
+        return "cannot be written: the name holds a NUL character, which no file has; choose another name"
+    if not name.strip():
+        return "has an empty name; name a file or a folder to write"
+    if _ADDRESS.match(name) and not name.lower().startswith("file:"):
+        return (
+            "is an address, and this output can only be written on this machine; name a local place and copy it there"
+        )
+    if os.path.normpath(target) == os.getcwd():
+        return "is the folder that you work in; name a new file or folder"
+    return None
 
 
 def publish(whole: Path, target: Path, name: object, overwrite: bool) -> None:

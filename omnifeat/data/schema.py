@@ -7,9 +7,9 @@ can be read by the names alone (`known_type`).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
@@ -24,6 +24,7 @@ __all__ = [
     "TIMESTAMP",
     "VECTOR",
     "VECTOR_LIST",
+    "ByName",
     "Column",
     "TableSchema",
     "did_you_mean",
@@ -31,6 +32,7 @@ __all__ = [
     "is_vector_list",
     "known_type",
     "table_schema",
+    "types_by_name",
     "vector_width",
 ]
 
@@ -232,6 +234,18 @@ def known_type(name: str) -> ColumnType:
     if name.endswith("_embedding"):
         return VECTOR
     return pa.float64() if name.startswith("f_") else None
+
+
+ByName = bool | Literal["keys"]
+"""Whether columns that the schema knows have its types: all of them, none, or `keys`, those that say which rows belong
+together, so that a column that nobody asked for stops no command, whatever stands in it."""
+
+
+def types_by_name(by_name: ByName) -> Callable[[str], ColumnType]:
+    """`known_type` of the names that are to have it, None for the others."""
+    if by_name == "keys":
+        return lambda name: known_type(name) if is_key(name) else None
+    return known_type if by_name else lambda _: None
 
 
 def is_key(name: str) -> bool:

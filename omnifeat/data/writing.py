@@ -47,8 +47,10 @@ def output_error(target: object, error: OSError) -> OutputError:
             reason = "a folder stands there: choose another name"
         case errno.ENAMETOOLONG:
             reason = "the name is too long: choose a shorter one"
+        case errno.ENOENT:
+            reason = "its folder is not there and cannot be made: choose another place"
         case _:
-            reason = one_line(error.strerror or error)
+            reason = f"{one_line(error.strerror or error)}: choose another place"
     return OutputError(f"{target} cannot be written: {reason}")
 
 
@@ -189,6 +191,8 @@ class TableWriter:
         self._sink: _Sink | None = None
 
     def __enter__(self) -> Self:
+        if str(self.path).lower().startswith(("http://", "https://")):
+            raise OutputError(f"{self.path} cannot be written: web addresses can only be read; name a local file")
         location = locate(self.path)
         with contextlib.ExitStack() as stack:
             if location.local:

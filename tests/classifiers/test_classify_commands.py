@@ -73,6 +73,28 @@ def test_evaluate_reports_each_level(folder: Path, classifier: Path) -> None:
     assert as_json == result
 
 
+@pytest.mark.parametrize(
+    ("learned", "measured", "said"),
+    [
+        ("train", "test", None),
+        ("train", "train", "trained on part train"),
+        ("train", "all", "trained on part train"),
+        ("all", "test", "trained on part all"),
+        ("test", "test", "trained on part test"),
+    ],
+)
+def test_a_classifier_measured_on_what_it_learned_from_says_so(
+    learned: str, measured: str, said: str | None, folder: Path
+) -> None:
+    one = ("-c", folder / "new", "-e", "encoder")
+    trained = omnifeat("classify", "train", folder / "data", "-e", "encoder", "-o", folder / "new", "--part", learned)
+    assert trained.exit_code == 0, trained.output
+    done = omnifeat("classify", "evaluate", folder / "data", *one, "--part", measured, "--resamples", 0, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["learned_from_this_part"] == said
+    assert ("warning: the classifier learned from queries" in done.stderr) is (said is not None)
+
+
 def test_predict_keeps_rows_and_leaves_blank_queries_null(folder: Path, classifier: Path) -> None:
     frame = pd.DataFrame({"n": [1, 2, 3, 4], "query": ["owl x", None, " ", "plum"]})
     frame.to_parquet(folder / "queries.parquet", index=False)

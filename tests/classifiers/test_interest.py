@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from sklearn.exceptions import NotFittedError
 
 from classifiers.interest import InterestClassifier
 from classifiers.taxonomy import Taxonomy
+from omnifeat.data.seals import SEAL
 from omnifeat.errors import DataError, FingerprintError, OutputError, SettingError
 from omnifeat.frozen import FrozenEncoder
 
@@ -416,6 +418,27 @@ def test_a_new_process_gives_the_same_probabilities(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path / "classifier")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == str([fitted.predict_proba(np.eye(2)).tolist(), ("animals", "fish"), ("fish",)])
+
+
+@pytest.mark.parametrize(
+    "change", [{"encoder_fingerprint": None}, {"nodes": [["a"], ["c"]]}, {"unseen": ["x"]}, {SEAL: "0"}]
+)
+def test_an_edited_tree_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "classifier"
+    quick(encoder_fingerprint="aaaa").fit(np.eye(2), [("a",), ("b",)]).save(folder)
+    written = json.loads((folder / "classifier.json").read_text())
+    (folder / "classifier.json").write_text(json.dumps(written | change))
+    with pytest.raises(DataError, match=r"classifier\.json was changed after it was saved"):
+        InterestClassifier.load(folder)
+
+
+def test_a_tree_without_a_check_sum_is_loaded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    quick().fit(np.eye(2), [("a",), ("b",)]).save(tmp_path / "classifier")
+    file = tmp_path / "classifier" / "classifier.json"
+    written = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in written.items() if name != SEAL}))
+    InterestClassifier.load(tmp_path / "classifier")
+    assert "classifier.json has no check sum of itself" in caplog.text
 
 
 def test_damaged_folders_are_refused(tmp_path: Path) -> None:

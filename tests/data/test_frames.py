@@ -1,4 +1,7 @@
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,3 +104,10 @@ def test_ids_of_any_library_are_text() -> None:
     for values in ([1.5], [1e16]):
         with pytest.raises(DataError, match="column 'entity_id', row 1"):
             as_table(pd.DataFrame({"entity_id": values}))
+
+
+@pytest.mark.parametrize("make", [dict, partial(pd.DataFrame, dtype=object)])
+@pytest.mark.parametrize("values", [["red", "half \ud83d"], [["red"], ["a", "\udc00"]]])
+def test_half_a_surrogate_pair_is_named_by_its_row(make: Callable[[Any], Any], values: list[Any]) -> None:
+    with pytest.raises(DataError, match="the table, column 'title', row 2 holds half a surrogate pair, .*correct the"):
+        as_table(make({"id": ["a", "b"], "title": values}))

@@ -96,7 +96,7 @@ def test_one_column_keeps_its_nulls(tmp_path: Path) -> None:
 
 def test_wrong_cells_name_row_and_column(tmp_path: Path) -> None:
     for text, match in [
-        ("id,price\na,1\nb,cheap\n", r"row 2, column 'price': 'cheap' is not double"),
+        ("id,price\na,1\nb,cheap\n", r"row 2, column 'price': 'cheap' is not a number"),
         ("id,pinsage\na,[1]\nb,none\n", "row 2, column 'pinsage': 'none' is not a JSON list"),
         ('id,pinsage\na,"[1,2]"\nb,"[1,""x""]"\n', "row 2, column 'pinsage'.* is not a list of 2 numbers"),
         ('id,board_titles\na,"[1]"\n', "row 1, column 'board_titles'.* is not a list of text"),
@@ -152,7 +152,7 @@ def test_json_fields_may_come_late_and_mix(tmp_path: Path) -> None:
         ('{"id":', "line 3 is not JSON"),
         ("[1]", "line 3 holds a list instead of an object"),
         ('{"id":"b"} {"id":"c"}', "line 3 is not JSON"),
-        ('{"id":"b","price":"cheap"}', "line 3, field 'price': \"cheap\" is not a value of type double"),
+        ('{"id":"b","price":"cheap"}', "line 3, field 'price': \"cheap\" is not a number"),
         ('{"id":"b","pinsage":"x"}', "line 3, field 'pinsage'"),
         ('{"id":"b","pinsage":[1,null]}', "row 2: number 2 of the vector is null"),
         ('{"id":"b","pinsage":[1,NaN]}', "row 2: the vector holds a number that is NaN"),

@@ -6,12 +6,14 @@ from typing import Any
 import fsspec
 import pandas as pd
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
+from omnifeat.commands.console import check_free
 from omnifeat.data import writing
 from omnifeat.data.files import TableWriter, read_table, replace_when_whole
-from omnifeat.errors import DataError, OutputError, SettingError
+from omnifeat.errors import DataError, OmnifeatError, OutputError, SettingError
 
 
 def fail(path: Path | str) -> None:
@@ -189,3 +191,48 @@ def test_gzip_writes_the_same_bytes_each_time(tmp_path: Path) -> None:
         with TableWriter(tmp_path / name, TABLE.schema) as writer:
             writer.write(TABLE)
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "has no name: name a file"),
+        (" ", "has no name: name a file"),
+        ("http://example.org/t.csv", "web addresses can only be read; name a local file"),
+        ("s3://bucket/t.csv", "cannot be reached: Install s3fs to access S3; install that, or use a file on this"),
+        ("nowhere://bucket/t.csv", "no file system is known for nowhere://; use a file on this machine"),
+        ("/proc/none/t.csv", "/proc/none/t.csv cannot be written: .*choose another place"),
+        ("/proc/t.csv", "/proc/t.csv cannot be written: .*choose another place"),
+        ("a\0b.csv", "the path 'a.x00b.csv' holds a NUL character"),
+        ("/dev/null/t.csv", "cannot be written: a file stands where a folder must be"),
+    ],
+)
+def test_an_output_that_is_no_place_is_one_sentence(
+    path: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pafs, "FileSystem", NoNetwork)  # Arrow would ask for the bucket's region
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OmnifeatError, match=said) as caught, TableWriter(path, TABLE.schema) as writer:
+        writer.write(TABLE)
+    assert "\n" not in str(caught.value)
+    if "nowhere" not in path and "://" not in path:
+        with pytest.raises(OmnifeatError), replace_when_whole(path) as folder:
+            folder.mkdir()
+    assert list(tmp_path.iterdir()) == []
+
+
+class NoNetwork:
+    @staticmethod
+    def from_uri(uri: str) -> None:
+        raise OSError(f"no network for {uri}")
+
+
+@pytest.mark.parametrize("place", ["", ".", "s3://bucket/new", "https://example.org/new", "new\0"])
+def test_a_folder_that_is_no_place_is_refused_before_any_work(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="name a new|name a file or|name a local place|choose another name"):
+            check_free(Path(place), overwrite)
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evaluation.runs import checked_run, score_columns
@@ -123,7 +124,7 @@ def test_rows_without_a_query_or_id_are_left_out_and_counted() -> None:
 
 
 def test_rows_of_another_type_are_left_out_and_counted() -> None:
-    run = RUN.append_column("entity_type", pa.array(["pin", "product", None]))
+    run = RUN.append_column("entity_type", pa.array(["pin", "product", None], pa.string()))
     checked = checked_run(run, entity_type="pin")
     assert checked.entity_ids.to_pylist() == ["p1", "p4"]
     assert checked.notes == ("1 rows of the run of other entity types are left out",)
@@ -159,7 +160,7 @@ def test_judged_queries_in_another_letter_case_are_counted_and_shown(dataset: Da
     run = pd.DataFrame({"query": ["cats", "Sky "], "entity_id": ["p1", "p4"], "score": 1.0})
     result, written = relevance(dataset, run, tmp_path)
     assert result.exit_code == 0, result.output
-    (note,) = written["notes"]
+    (note, _) = written["notes"]
     assert "1 judged queries stand in" in note
     assert "such as 'Sky ' for 'sky' in" in note
     assert f"warning: {note}" in result.stderr
@@ -272,3 +273,83 @@ def test_a_measure_that_would_end_the_process_is_refused(dataset: Dataset, tmp_p
 def test_no_columns_at_all_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     result, _ = relevance(dataset, RUN, tmp_path, "--columns", "")
     refused(result, "names nothing")
+
+
+# ---- one id of two types, and types that are none
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (["pin", "product"], r"as a pin in row 1 and as a product in row 2, .*with --entity-type pin$"),
+        ([None, "product"], "as an entity without a type in row 1 .*--entity-type product, and give each row"),
+        (["pin", "pin"], "row 2 of run.csv repeats the pair"),
+    ],
+)
+def test_an_id_of_two_types_in_a_run_names_the_types(kinds: list[str | None], said: str) -> None:
+    run = pa.table({"query": ["a", "a"], "entity_id": ["1", "1"], "score": [2.0, 1.0], "entity_type": kinds})
+    with pytest.raises(DataError, match=said):
+        checked_run(run, name="run.csv")
+    if kinds[0] != kinds[1] and all(kinds):
+        assert checked_run(run, entity_type="product").scores["score"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("kind", ["Pin", "prod", " product", ""])
+def test_a_type_that_is_none_is_refused_by_its_row(kind: str, dataset: Dataset, tmp_path: Path) -> None:
+    run = RUN.append_column("entity_type", pa.array(["pin", kind, None])).to_pandas()
+    run.to_parquet(tmp_path / "run.parquet")
+    for command in ("relevance", "recall"):
+        result = omnifeat("evaluate", command, dataset.path, "--run", tmp_path / "run.parquet", "-o", tmp_path / "out")
+        refused(
+            result, f"column 'entity_type', row 2: the entity_type is {kind!r}, but must be one of pin, product, query"
+        )
+        result = omnifeat(
+            *("evaluate", command, dataset.path, "--run", tmp_path / "run.parquet", "-o", tmp_path / "out"),
+            *("--entity-type", kind or "x"),
+        )
+        refused(result, "pin, product, query" if command == "recall" else "pin, product")
+
+
+# ---- runs of few judged pairs
+
+
+def test_a_run_of_few_judged_pairs_says_how_many(dataset: Dataset, tmp_path: Path) -> None:
+    judged = pd.read_parquet(Path(dataset.path) / "judgments.parquet")[["query", "entity_id"]].drop_duplicates()
+    for rows, told in ((len(judged), False), (1, True)):
+        result, found = relevance(dataset, judged.head(rows).assign(score=1.0), tmp_path, "--overwrite")
+        assert result.exit_code == 0, result.output
+        assert (found["judged_pairs"], found["judged_pairs_in_run"]) == (len(judged), rows)
+        assert f"the run holds {rows} of {len(judged)} judged pairs" in result.stdout
+        assert (f"holds {rows} of the {len(judged)} judged pairs" in result.stderr) is told
+
+
+def test_relevance_says_which_encoder_has_no_record(dataset: Dataset, tmp_path: Path) -> None:
+    result, _ = relevance(dataset, RUN, tmp_path)
+    assert "no column trained_on tells it, and nothing names an encoder" in result.stdout
+    stamped = RUN.replace_schema_metadata({"omnifeat.fingerprint": "aaaa"})
+    pq.write_table(stamped, tmp_path / "stamped.parquet")
+    out = ("-o", tmp_path / "other", "--bootstrap", 0)
+    result = omnifeat("evaluate", "relevance", dataset.path, "--run", tmp_path / "stamped.parquet", *out)
+    assert "the encoder aaaa made the features, but its training record or the column" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("topics.tsv", "q1\tcats\nq2\tsky\n"),
+        ("queries.tsv", "query_id\tquery\nq1\tcats\nq2\tsky\n"),
+        ("queries.csv", "query_id,query\nq1,cats\nq2,sky\n"),
+        ("topics.txt", "q1\tcats\nq2\tsky\n"),
+        ("queries.jsonl", '{"_id": "q1", "text": "cats"}\n{"_id": "q2", "text": "sky"}\n'),
+        ("named.jsonl", '{"query_id": "q1", "query": "cats"}\n{"query_id": "q2", "query": "sky"}\n'),
+    ],
+)
+def test_texts_of_query_ids_come_as_topics_or_as_a_table(
+    name: str, text: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    expected = relevance(dataset, RUN.to_pandas(), tmp_path)[1]["columns"]
+    run = RUN.set_column(0, "query_id", pa.array(["q1", "q1", "q2"])).to_pandas()
+    result, found = relevance(dataset, run, tmp_path, "--queries", tmp_path / name, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert found["columns"] == expected

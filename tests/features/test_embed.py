@@ -211,3 +211,29 @@ def test_vectors_of_the_wrong_width_are_refused_by_the_files_name_and_leave_noth
     with pytest.raises(DataError, match=rf"pins\.parquet: Column 'pinsage' .* {width + 1} wide .* needs {width}"):
         embed_entities(table, tmp_path / "out.parquet", encoder=encoder)
     assert [path.name for path in tmp_path.iterdir()] == ["pins.parquet"]
+
+
+def test_what_a_full_disk_left_is_named_and_gone_on_from(
+    encoder: FrozenEncoder, pins_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, parts = tmp_path / "out.parquet", tmp_path / ".out.parquet.parts"
+    encode, calls = encoder.encode_entities, []
+
+    def full(table: pa.Table, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == at:
+            raise OutputError("part cannot be written: no space is left on the disk")
+        return encode(table, **options)
+
+    monkeypatch.setattr(encoder, "encode_entities", full)
+    at = 1
+    with pytest.raises(OutputError, match="no space is left on the disk$"):
+        embed_entities(pins_path, out, encoder=encoder, part_rows=2)
+    assert not list(parts.glob("*"))
+    at = 3
+    with pytest.raises(
+        OutputError, match=rf"no space .*; the parts that are done stay in {parts}: run the same command"
+    ):
+        embed_entities(pins_path, out, encoder=encoder, part_rows=2)
+    assert embed_entities(pins_path, out, encoder=encoder, part_rows=2).resumed_rows == 2
+    assert not parts.exists()

@@ -175,7 +175,7 @@ def test_vectors_of_embedding_tables_are_used(
         raise AssertionError("everything is in a table")
 
     monkeypatch.setattr(encoder, "encode_entities", refuse)
-    with_entities = featurize(PAIRS, encoder=encoder, entities=pins, embeddings=tables)
+    with_entities = featurize(PAIRS, encoder=encoder, entities=pins, embeddings=tables, entity_type="pin")
     for name in COLUMNS[:-1]:
         for one, other in zip(with_entities[name].to_pylist(), expected[name].to_pylist(), strict=True):
             assert one == (None if other is None else pytest.approx(other, abs=1e-5))
@@ -206,9 +206,8 @@ def test_a_pin_and_a_product_may_share_an_id(encoder: FrozenEncoder, tmp_path: P
     with pytest.raises(DataError, match="The id '1' stands in .*products.parquet and in another table"):
         featurize(pairs.drop(["entity_type"]), encoder=encoder, entities=sources)
     unknown = pairs.slice(0, 1).set_column(2, "entity_type", pa.array(["board"]))
-    assert featurize(unknown, encoder=encoder, entities=sources)["unscored"].to_pylist() == [
-        "entity_id is not among the entities"
-    ]
+    with pytest.raises(DataError, match="row 1: the entity_type is 'board', but must be one of"):
+        featurize(unknown, encoder=encoder, entities=sources)
 
 
 def test_ids_match_whether_or_not_types_are_said(encoder: FrozenEncoder, pins: pa.Table, pins_path: Path) -> None:

@@ -49,7 +49,7 @@ def file(encoder: FrozenEncoder, pairs: Any, entities: Any, folder: Path) -> pa.
     except DataError:
         assert not out.exists()
         raise
-    return read_table(out)
+    return read_table(out, by_name="keys")
 
 
 ROUTES = [memory, stream, file]
@@ -122,6 +122,12 @@ def test_odd_ids_and_types_give_the_same_columns_by_every_route(
         (ids(pa.array(["1"])).append_column("entity_type", pa.nulls(1, pa.string())), BOTH_TYPES, "several types"),
         (ids(pa.array(["1", "1"])).append_column("entity_type", pa.array(["pin", None])), BOTH_TYPES, "several types"),
         (ids(pa.array(["1"])), BOTH_TYPES.set_column(1, "entity_type", pa.array(["pin", None, None])), "several types"),
+        (ids(pa.array(["1", "2"])).append_column("entity_type", pa.array(["pin", "Pin"])), BOTH_TYPES,
+         "'entity_type', row 2: the entity_type is 'Pin', but must be one of .*; did you mean 'pin'"),
+        (ids(pa.array(["1", "2"])).append_column("entity_type", pa.array(["item", None])), BOTH_TYPES,
+         "'entity_type', row 1: the entity_type is 'item', but must be one of"),
+        (ids(pa.array(["1"])), BOTH_TYPES.set_column(1, "entity_type", pa.array(["pin", "pin", "prod"])),
+         "'entity_type', row (2|3): the entity_type is 'prod', but must be one of"),
         (ids(pa.array([], pa.string())), ENTITIES, "no rows|no pairs"),
         (ids(pa.array(["11"])), ENTITIES.slice(0, 0), "no rows|has no row|is empty"),
         (pa.table({"query": ["hat"]}), ENTITIES, "no column 'entity_id'"),
@@ -187,15 +193,79 @@ def test_tables_of_two_types_need_the_pairs_types(encoder: FrozenEncoder, tmp_pa
         made[kind] = tmp_path / f"{kind}-vectors.parquet"
         embed_entities(tmp_path / f"{kind}s.parquet", made[kind], encoder=encoder)
     pairs = ids(pa.array(["1"]))
-    with pytest.raises(DataError, match="The id '1' is a product in .*product-vectors.parquet and a pin in another"):
+    with pytest.raises(DataError, match="The id '1' is a product in .*product-vectors.parquet and a pin in .*pin-v"):
         featurize(pairs, encoder=encoder, embeddings=[made["pin"], made["product"]])
     # the entity is a pin, the vector a product's
-    with pytest.raises(DataError, match="The id '1' is a product in .* and a pin in another table"):
+    with pytest.raises(DataError, match="The id '1' is a product in .* and a pin in .*pins.parquet"):
         featurize(pairs, encoder=encoder, entities=tmp_path / "pins.parquet", embeddings=made["product"])
     typed = pairs.append_column("entity_type", pa.array(["product"]))
     found = featurize(typed, encoder=encoder, embeddings=[made["pin"], made["product"]])
     expected = encoder.featurize(pairs, pa.table({"id": ["1"], "title": ["blue hat"]}))
     assert found["cosine"].to_pylist() == pytest.approx(expected["cosine"].to_pylist(), abs=1e-6)
+
+
+UNTYPED = pa.table({"id": ["1"], "title": ["blue hat"]})
+
+
+@pytest.mark.parametrize("route", ["stream", "file", "command"])
+@pytest.mark.parametrize("kinds", [("pin", None), (None, "product")])
+def test_a_typed_and_an_untyped_table_need_the_pairs_types(
+    route: str, kinds: tuple[str | None, str | None], encoder: FrozenEncoder, encoder_folder: Path, tmp_path: Path
+) -> None:
+    pq.write_table(UNTYPED, tmp_path / "things.parquet")
+    pq.write_table(UNTYPED.set_column(1, "title", pa.array(["red shoes"])), tmp_path / "others.parquet")
+    vectors = tmp_path / "vectors.parquet"
+    embed_entities(tmp_path / "things.parquet", vectors, encoder=encoder, entity_type=kinds[0])
+    pairs = ids(pa.array(["1"]))
+    pq.write_table(pairs, tmp_path / "pairs.parquet")
+    out = tmp_path / "out.parquet"
+
+    def run(pairs: pa.Table, entity_type: str | None) -> pa.Table:
+        pq.write_table(pairs, tmp_path / "pairs.parquet")
+        options: dict[str, Any] = {
+            "entities": tmp_path / "others.parquet", "embeddings": vectors, "entity_type": entity_type
+        }  # fmt: skip
+        if route == "stream":
+            return featurize(pairs, encoder=encoder, threads=1, **options)
+        if route == "file":
+            featurize_file(tmp_path / "pairs.parquet", out, encoder=encoder, threads=1, **options)
+            return read_table(out)
+        typed = [] if entity_type is None else ["--entity-type", entity_type]
+        result = command("featurize", tmp_path / "pairs.parquet", "--encoder", encoder_folder, "--embeddings", vectors,
+                         "--entities", tmp_path / "others.parquet", *typed, "-o", out)  # fmt: skip
+        if result.exit_code:
+            raise DataError(result.stderr)
+        return read_table(out)
+
+    with pytest.raises(
+        DataError, match=r"The id '1' is a (pin|product) in .*, while .* does not say its type"
+    ) as caught:
+        run(pairs, kinds[1])
+    assert "--entity-type" in str(caught.value)
+    assert not out.exists()
+    if kinds[1] is None:  # once the types are the same, or the pairs name one, nothing is in doubt
+        assert run(pairs, "pin")["unscored"].to_pylist() == [None]
+        out.unlink(missing_ok=True)
+    assert run(pairs.append_column("entity_type", pa.array(["pin"])), "pin")["unscored"].to_pylist() == [None]
+
+
+def test_untyped_vectors_of_an_untyped_table_are_of_the_same_entities(encoder: FrozenEncoder, tmp_path: Path) -> None:
+    pq.write_table(UNTYPED, tmp_path / "things.parquet")
+    embed_entities(tmp_path / "things.parquet", tmp_path / "vectors.parquet", encoder=encoder)
+    found = featurize(ids(pa.array(["1"])), encoder=encoder, entities=UNTYPED, embeddings=tmp_path / "vectors.parquet")
+    assert found["unscored"].to_pylist() == [None]
+
+
+def test_two_embedding_tables_of_which_one_says_types_are_refused(encoder: FrozenEncoder, tmp_path: Path) -> None:
+    pq.write_table(UNTYPED, tmp_path / "things.parquet")
+    for kind in (None, "pin"):
+        embed_entities(tmp_path / "things.parquet", tmp_path / f"{kind}.parquet", encoder=encoder, entity_type=kind)
+    for order in (["None", "pin"], ["pin", "None"]):
+        tables = [tmp_path / f"{kind}.parquet" for kind in order]
+        with pytest.raises(
+            DataError, match="'1' is a pin in .*pin.parquet, while .*None.parquet does not say its type"
+        ):
+            featurize(ids(pa.array(["1"])), encoder=encoder, embeddings=tables)
 
 
 # ---- files that change
@@ -288,9 +358,50 @@ def test_pairs_of_which_none_meets_an_entity_say_how_both_write_ids(
 
 
 def test_pairs_of_another_type_say_so(encoder: FrozenEncoder, caplog: pytest.LogCaptureFixture) -> None:
-    pairs = ids(pa.array(["1", "2"])).append_column("entity_type", pa.array(["item", "item"]))
+    pairs = ids(pa.array(["2", "2"])).append_column("entity_type", pa.array(["product", "product"]))
     assert encoder.featurize(pairs, BOTH_TYPES)["unscored"].to_pylist() == [UNKNOWN] * 2
-    assert "'1' is an id of another type: check the column 'entity_type'" in caplog.text
+    assert "'2' is an id of another type: check the column 'entity_type'" in caplog.text
     caplog.clear()
     encoder.featurize(ids(pa.array(["11", "nowhere"])), ENTITIES)
     assert "no entity_id" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pair_ids", "entity_ids", "said"),
+    [
+        (["11", "12.0"], ["11", "12"], "the pairs write '12.0', the entities '12'; they differ in how whole numbers"),
+        (["11", "a", "sku-1"], ["11", "SKU-1"], "the pairs write 'sku-1', the entities 'SKU-1'; they differ in letter"),
+        (
+            ["11", "product:12"],
+            ["11", "12"],
+            "the pairs write 'product:12', the entities '12'; they differ in what stand",
+        ),
+        (["hat-11", "shoe-12"], ["hat-11", "hat-12"], None),
+        (["11", "13"], ["11", "12"], None),
+    ],
+)
+def test_some_pairs_that_miss_an_entity_for_its_writing_say_so(
+    pair_ids: list[str],
+    entity_ids: list[str],
+    said: str | None,
+    encoder: FrozenEncoder,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = pa.table({"id": entity_ids, "title": ["hat"] * len(entity_ids)})
+    encoder.featurize(ids(pa.array(pair_ids)), table)
+    assert (f"in another writing: {said}" in caplog.text) if said else (caplog.text == "")
+    pq.write_table(ids(pa.array(pair_ids)), tmp_path / "pairs.parquet")
+    report = featurize_file(tmp_path / "pairs.parquet", tmp_path / "out.parquet", encoder=encoder, entities=table)
+    assert (report.hint is not None) is (said is not None)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_columns_of_the_pairs_that_nobody_asked_for_are_kept_as_they_are(
+    route: Route, encoder: FrozenEncoder, tmp_path: Path
+) -> None:
+    strange = {"timestamp": [1, 2], "price": ["49.90 USD", "x"], "pinsage": [1.5, 2.5], "title": [3, 4]}
+    pairs = pa.table({"query": ["hat", "hat"], "entity_id": ["11", "12"], **strange})
+    found = route(encoder, pairs, ENTITIES, tmp_path)
+    assert found["unscored"].null_count == 2
+    assert found.select(list(strange)).to_pydict() == strange

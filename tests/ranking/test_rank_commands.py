@@ -59,15 +59,50 @@ def test_train_uses_the_numeric_columns_and_reports(folder: Path, ranker: Path) 
     assert model.feature_names_in_.tolist() == ["good", "noise"]
     assert model.encoder_fingerprint_ == "aaaa"
     assert (ranker / "importance.png").read_bytes().startswith(b"\x89PNG")
+    frame = pd.read_csv(folder / "pairs.csv")
+    frame[:120].to_csv(folder / "half.csv", index=False)
+    frame[120:].to_csv(folder / "rest.csv", index=False)
     again = omnifeat(
-        "rank", "train", folder / "pairs.csv", "-o", folder / "other", "--exclude", "noise", "--trees", 5,
-        "--development", folder / "pairs.csv", "--encoder-fingerprint", "aaaa", "--json",
+        "rank", "train", folder / "rest.csv", "-o", folder / "other", "--exclude", "noise", "--trees", 5,
+        "--development", folder / "half.csv", "--encoder-fingerprint", "aaaa", "--json",
     )  # fmt: skip
     summary = json.loads(again.stdout)
     assert list(summary["importances"]) == ["good"]
-    assert summary["rows"] == 240
+    assert summary["rows"] == 120
+    assert "warning: " not in again.stderr
     assert 0.9 < summary["best_score"] <= 1
     assert summary["encoder_fingerprint"] == "aaaa"
+
+
+@pytest.mark.parametrize("stage", [(), ("--stage", "relevance")])
+def test_a_development_table_of_training_rows_is_refused(folder: Path, stage: tuple[str, ...]) -> None:
+    frame = pd.read_csv(folder / "pairs.csv")
+    train = ("rank", "train", folder / "pairs.parquet", "-o", folder / "new", "--trees", 5, *stage)
+    frame.sample(frac=0.5, random_state=0).to_csv(folder / "half.csv", index=False)
+    for same in ("pairs.parquet", "pairs.csv", "half.csv"):
+        refused(
+            omnifeat(*train, "--development", folder / same), f"Every row of {folder / same} stands in the training"
+        )
+    assert not (folder / "new").exists()
+    mixed = pd.concat([frame[:30], frame[30:].assign(query=lambda rows: "new " + rows["query"])])
+    mixed.to_csv(folder / "mixed.csv", index=False)
+    done = omnifeat(*train, "--development", folder / "mixed.csv")
+    assert done.exit_code == 0, done.output
+    assert "warning: 30 of 240 rows of" in done.stderr
+
+
+def test_a_model_measured_on_its_own_tables_says_so(folder: Path) -> None:
+    frame = pd.read_csv(folder / "pairs.csv")
+    for name, rows in {"one": frame[:100], "two": frame[100:180], "three": frame[180:]}.items():
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    trained = omnifeat("rank", "train", folder / "one.csv", "--development", folder / "two.csv", "-o", folder / "new")
+    assert trained.exit_code == 0, trained.output
+    (folder / "one.csv").rename(folder / "copy.csv")
+    for table, said in (("copy", "training"), ("two", "development"), ("three", None)):
+        done = omnifeat("rank", "evaluate", folder / f"{table}.csv", "-r", folder / "new", "--bootstrap", 0, "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["learned_from_this_table"] == said
+        assert (f"is the {said} table of the model" in done.stderr) is (said is not None)
 
 
 def test_increasing_features_are_held_to_it(folder: Path) -> None:
@@ -93,6 +128,17 @@ def test_predict_keeps_rows_order_and_columns(folder: Path, ranker: Path) -> Non
     assert after.drop_columns(["score"]).equals(before)
     expected = LambdaRanker.load(ranker).predict(before.select(["good", "noise"]))
     np.testing.assert_array_equal(after["score"].to_numpy(), expected)
+
+
+def test_empty_names_and_near_names_are_said(folder: Path, ranker: Path) -> None:
+    predict = ("rank", "predict", folder / "pairs.parquet", "-r", ranker, "-o", folder / "scored.parquet")
+    refused(omnifeat(*predict, "--score-column", ""), "--score-column is empty; give the new column a name")
+    train = ("rank", "train", folder / "pairs.csv", "-o", folder / "new", "--encoder-fingerprint", " ")
+    refused(omnifeat(*train), "(--encoder-fingerprint) is empty")
+    pd.read_csv(folder / "pairs.csv").rename(columns={"good": "GOOD"}).to_csv(folder / "other.csv", index=False)
+    said = omnifeat("rank", "predict", folder / "other.csv", "-r", ranker, "-o", folder / "scored.parquet")
+    refused(said, "Feature 'good' is not in the table", "did you mean 'GOOD'?")
+    refused(omnifeat("rank", "predict", folder / "pairs.csv", "-r", ranker, "-o", ""), "name a")
 
 
 def test_predict_reads_and_writes_csv(folder: Path, ranker: Path) -> None:
@@ -165,7 +211,7 @@ def test_columns_that_are_no_features_are_named(folder: Path) -> None:
     frame.to_csv(folder / "more.csv", index=False)
     done = omnifeat("rank", "train", folder / "more.csv", "-o", folder / "out", "--trees", 2, "--threads", 1)
     assert done.exit_code == 0, done.output
-    assert "warning: columns that hold no numbers and are no features: title, made, empty, session_id" in done.stderr
+    assert "warning: columns that hold no numbers and are no features: title, made, session_id" in done.stderr
 
 
 def test_a_grade_that_is_no_number_is_named(folder: Path) -> None:
@@ -290,3 +336,62 @@ def test_pairs_that_share_no_id_with_the_entities_are_refused(folder: Path) -> N
     arguments = ("rank", "features", folder / "floats.csv", "--entities", folder / "catalogue.csv", "-o", out)
     refused(omnifeat(*arguments), "floats.csv", "catalogue.csv", "writes '11.0'", "writes '11'", "whole numbers")
     assert not out.exists()
+
+
+STRANGE = {
+    "timestamp": lambda rows: range(len(rows)),
+    "price": lambda rows: ["49.90 USD", *["x"] * (len(rows) - 1)],
+    "pinsage": lambda rows: [1.5] * len(rows),
+    "engaged_queries": lambda rows: ["[no list"] * len(rows),
+    "title": lambda rows: [3] * len(rows),
+    "f_new": lambda rows: ["word"] * len(rows),
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_columns_that_nobody_asked_for_stop_no_command(folder: Path, ranker: Path, suffix: str) -> None:
+    frame = pd.read_csv(folder / "pairs.csv")
+    strange = frame.assign(**{name: make(frame) for name, make in STRANGE.items()})
+    table = folder / f"strange.{suffix}"
+    if suffix == "csv":
+        strange.to_csv(table, index=False)
+    elif suffix == "parquet":
+        strange.to_parquet(table)
+    else:
+        strange.to_json(table, orient="records", lines=True)
+    features = ("--features", "good,noise", "--encoder-fingerprint", "aaaa")
+    quick = ("--trees", 5, "--threads", 1)
+    for command in (
+        ("rank", "train", table, "-o", folder / "new", *features, *quick),
+        ("rank", "evaluate", table, "-r", ranker, "--bootstrap", 0),
+        ("rank", "predict", table, "-r", ranker, "-o", folder / f"scored.{suffix}"),
+        ("rank", "cross-validate", table, "-o", folder / "folds", "--feature-set", "a=good", "--folds", 2, *quick),
+    ):
+        done = omnifeat(*command)
+        assert done.exit_code == 0, done.output
+    assert len(read_table(folder / f"scored.{suffix}", ["query", "score"])) == 240
+
+
+def test_a_time_is_no_feature_unless_it_is_named(folder: Path) -> None:
+    frame = pd.read_csv(folder / "pairs.csv").assign(timestamp=range(1_700_000_000, 1_700_000_240))
+    frame.to_csv(folder / "timed.csv", index=False)
+    for more, expected in (((), ["good", "noise"]), (("--features", "good,timestamp"), ["good", "timestamp"])):
+        done = omnifeat("rank", "train", folder / "timed.csv", "-o", folder / "new", "--trees", 5, "--overwrite", *more)
+        assert done.exit_code == 0, done.output
+        assert LambdaRanker.load(folder / "new").manifest_.names == tuple(expected)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_column_without_a_value_is_a_feature_and_told(folder: Path, suffix: str) -> None:
+    frame = pd.read_csv(folder / "pairs.csv").assign(empty=None)
+    table = folder / f"hollow.{suffix}"
+    frame.to_csv(table, index=False) if suffix == "csv" else frame.to_parquet(table)
+    done = omnifeat("rank", "train", table, "-o", folder / "new", "--trees", 5)
+    assert done.exit_code == 0, done.output
+    assert "warning: features without a value in any row, which teach nothing: empty" in done.stderr
+    model = LambdaRanker.load(folder / "new")
+    assert model.manifest_.names == ("good", "noise", "empty")
+    other = frame.assign(empty=1.5)[["good", "noise", "empty"]]
+    np.testing.assert_array_equal(model.predict(other), model.predict(other.assign(empty=np.nan)))
+    scored = omnifeat("rank", "predict", table, "-r", folder / "new", "-o", folder / "scored.csv")
+    assert scored.exit_code == 0, scored.output

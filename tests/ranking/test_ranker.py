@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from omnifeat.data.seals import SEAL
 from omnifeat.errors import DataError, FingerprintError, SettingError
 from ranking.groups import group_rows
 from ranking.ranker import LambdaRanker
@@ -321,6 +322,41 @@ def test_damaged_folders_are_refused(fitted: LambdaRanker, tmp_path: Path) -> No
     (folder / "manifest.json").write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
         LambdaRanker.load(folder)
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "setting", "name", "seal"])
+def test_an_edited_manifest_is_refused(
+    change: str, fitted: LambdaRanker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "ranker"
+    fitted.save(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if change == "fingerprint":
+        manifest["encoder_fingerprint"] = "bbbb"
+    elif change == "setting":
+        manifest["settings"]["learning_rate"] = 0.5
+    elif change == "name":
+        manifest["features"][0]["name"] = "another"
+    else:
+        manifest[SEAL] = None
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest\.json was changed after it was saved; train the model again"):
+        LambdaRanker.load(folder)
+    assert not caplog.text
+
+
+def test_a_manifest_without_a_check_sum_is_loaded_with_a_warning(
+    fitted: LambdaRanker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fitted.save(tmp_path / "ranker")
+    file = tmp_path / "ranker" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in manifest.items() if name not in (SEAL, "tables")}))
+    LambdaRanker.load(tmp_path / "ranker").save(tmp_path / "again")
+    assert "manifest.json has no check sum of itself" in caplog.text
+    caplog.clear()
+    LambdaRanker.load(tmp_path / "again")
+    assert not caplog.text
 
 
 def test_features_of_another_encoder_are_refused(tmp_path: Path) -> None:
