@@ -31,7 +31,7 @@ _PARALLEL_FROM = 4_096  # below so many pairs a thread costs more than it saves
 
 @compiled_reordering
 def _norms(vectors: Any, bounds: Any, starts: Any, stops: Any, out: Any) -> None:
-    totals = np.zeros(len(bounds) + 1, dtype=np.float32)
+    parts = np.zeros(len(bounds), dtype=np.float32)
     for row in range(vectors.shape[0]):
         start = np.uint64(0)
         for index in range(len(bounds)):
@@ -39,10 +39,12 @@ def _norms(vectors: Any, bounds: Any, starts: Any, stops: Any, out: Any) -> None
             stop = np.uint64(bounds[index])
             for column in range(start, stop):
                 part += vectors[np.uint64(row), column] * vectors[np.uint64(row), column]
-            totals[index + 1] = totals[index] + part
+            parts[index] = part
             start = stop
         for index in range(len(starts)):
-            total = totals[stops[index]] - totals[starts[index]]
+            total = np.float32(0.0)
+            for place in range(starts[index], stops[index]):
+                total += parts[place]
             out[row, index] = np.float32(1.0) / np.sqrt(total) if total > 0 else np.float32(0.0)
 
 
@@ -59,7 +61,7 @@ def _pairs(
     stops: Any,
     out: Any,
 ) -> None:
-    totals = np.zeros(len(bounds) + 1, dtype=np.float32)
+    parts = np.zeros(len(bounds), dtype=np.float32)
     for pair in range(len(query_rows)):
         if query_rows[pair] < 0 or entity_rows[pair] < 0:
             for index in range(len(starts)):
@@ -72,10 +74,12 @@ def _pairs(
             stop = np.uint64(bounds[index])
             for column in range(start, stop):
                 part += queries[query, column] * entities[entity, column]
-            totals[index + 1] = totals[index] + part
+            parts[index] = part
             start = stop
         for index in range(len(starts)):
-            total = totals[stops[index]] - totals[starts[index]]
+            total = np.float32(0.0)
+            for place in range(starts[index], stops[index]):
+                total += parts[place]
             scale = query_norms[query, index] * entity_norms[entity, index]
             if scale == 0:
                 out[pair, index] = np.float32(np.nan)
@@ -145,9 +149,10 @@ Int64 = npt.NDArray[np.int64]
 
 
 def _segments(widths: Sequence[int] | None, blocks: Sequence[int], dim: int) -> tuple[Int64, Int64, Int64]:
-    """Where sums are taken (rising), and for each prefix, then each block, the places of its start and its end there.
+    """Bounds of the parts that are summed by themselves, and for each prefix, then each block, the places of its parts.
 
-    Place 0 is the start of the vector, place i + 1 the i-th bound.
+    Part i lies between bound i - 1, or the start of the vector, and bound i; a segment is the parts from one place up
+    to another.
     """
     ordered = np.asarray([dim] if widths is None else widths, dtype=np.int64)
     if len(ordered) == 0 or ordered[0] < 1 or ordered[-1] > dim or bool((np.diff(ordered) <= 0).any()):

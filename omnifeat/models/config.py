@@ -341,6 +341,7 @@ PRESETS: dict[str, EncoderConfig] = {
             hidden=(256, 256),
             residual="text",
         ),
+        words=WordsConfig(width=512),
     ),
     "paper": EncoderConfig(dim=256, query=QueryConfig(model="distilbert-base-multilingual-cased")),
 }

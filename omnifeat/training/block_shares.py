@@ -50,10 +50,10 @@ def choose_shares(development: DevelopmentSet, vectors: DevelopmentVectors, *, s
     drawn with the seed.
     """
     names = list(vectors.queries)
-    mixes_KB = np.asarray(
-        [mix for mix in itertools.product(range(_TENTHS + 1), repeat=len(names)) if sum(mix) == _TENTHS], np.float32
-    )
-    mixes_KB /= _TENTHS
+    mixes = [mix for mix in itertools.product(range(_TENTHS + 1), repeat=len(names)) if sum(mix) == _TENTHS]
+    # of equal mixes the first counts: the one of fewest blocks, and then the one with most of the first
+    mixes.sort(key=lambda mix: (-mix.count(0), [-tenths for tenths in mix]))
+    mixes_KB = np.asarray(mixes, np.float32) / _TENTHS
     generator = np.random.default_rng([seed, 3])
     of_all, of_new = [], []
     for pairs in development.pairs:

@@ -44,6 +44,24 @@ def test_cosines_equal_numpy_in_float64(dim: int, pairs: int, seed: int, data: s
             assert cosines[pair, index] == pytest.approx(expected, abs=2e-6)
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 10_000))
+def test_cosines_of_blocks_equal_those_of_the_blocks_alone(blocks: list[int], seed: int) -> None:
+    dim = sum(blocks)
+    queries, entities = random_rows(5, dim, seed), random_rows(6, dim, seed + 1)
+    entities[2, : blocks[0]] = 0  # lacks the first block
+    query_rows, entity_rows = np.repeat(np.arange(5), 6), np.tile(np.arange(6), 5)
+    found = pair_cosines(queries, entities, query_rows, entity_rows, widths=[dim], blocks=blocks)
+    start = 0
+    for index, width in enumerate(blocks):
+        part = slice(start, start + width)
+        alone = pair_cosines(
+            np.ascontiguousarray(queries[:, part]), np.ascontiguousarray(entities[:, part]), query_rows, entity_rows
+        )
+        np.testing.assert_allclose(found[:, 1 + index], alone[:, 0], atol=1e-5)
+        start += width
+
+
 def test_a_cosine_never_passes_one() -> None:
     vectors = random_rows(5_000, 33, 3)
     rows = np.arange(5_000)

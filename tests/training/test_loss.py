@@ -74,6 +74,27 @@ def test_golden_loss(loss: object) -> None:
     assert value.item() == pytest.approx((2 * math.log(6 / 4) + 2 * math.log(14 / 2)) / 4, abs=1e-12)
 
 
+@pytest.mark.parametrize("loss", [sampled_softmax_loss, sampled_softmax_loss_dense])
+def test_golden_loss_without_negatives_that_are_too_near(loss: object) -> None:
+    # As above, with random negatives a, b, c and no masks; exp(s - log Q) = 2^cosine / Q with Q = 1 for all.
+    # Row 1 (q0, b), cosine 0: a is nearer by 1, more than 0.5, and left out; b: 2^0 = 1; c: 2^-1 = 0.5; positive 1.
+    #   -> -log(1 / 2.5)
+    # Row 0 (q0, a), cosine 1: nothing is nearer. a: 2, b: 1, c: 0.5; positive 2. -> -log(2 / 5.5)
+    rows = torch.tensor([0, 1])
+    value = loss(  # type: ignore[operator]
+        QUERIES[rows],
+        POSITIVES[rows],
+        POSITIVES[torch.tensor([0, 1, 3])],
+        log_q_positive_B=torch.zeros(2, dtype=torch.float64),
+        log_q_negative_N=torch.zeros(3, dtype=torch.float64),
+        masked_rows=NONE,
+        masked_columns=NONE,
+        scale=LN2,
+        margin=0.5,
+    )
+    assert float(value) == pytest.approx((math.log(2.5) + math.log(5.5 / 2)) / 2)
+
+
 def test_golden_gradients() -> None:
     # Row 3 alone: query (1, 0), positive c = (-1, 0); negatives a = (1, 0) with Q 0.5 and b = (0, 1) with Q 0.25.
     # Softmax over (c, a, b) with masses 2, 4, 4: (0.2, 0.4, 0.4).
