@@ -44,6 +44,7 @@ from omnifeat.data.dataset import Dataset
 from omnifeat.data.validate import validate
 from omnifeat.errors import DataError, OutputError, SettingError
 from omnifeat.memory import peak_memory
+from omnifeat.models.block_config import WordsConfig
 from omnifeat.models.config import EncoderConfig
 from omnifeat.models.config import preset as encoder_preset
 from omnifeat.models.overrides import with_overrides
@@ -140,8 +141,13 @@ class StudySettings:
 
 
 def study_encoder(settings: StudySettings) -> EncoderConfig:
-    """The settings that all models of a study share, but for what a variation changes."""
-    return with_overrides(encoder_preset(settings.preset), settings.model)
+    """The settings that all models of a study share, but for what a variation changes.
+
+    The block of words is left out unless it is asked for: it is no part of the paper's encoders, and with it a table that
+    takes text away from the entity encoder would say nothing of the encoder.
+    """
+    learned_alone = replace(encoder_preset(settings.preset), words=WordsConfig())
+    return with_overrides(learned_alone, settings.model)
 
 
 def study_training(settings: StudySettings) -> TrainSettings:

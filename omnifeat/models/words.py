@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from omnifeat.compiled import compiled
 from omnifeat.models.block_config import WordsConfig
 from omnifeat.models.hash_embedding import hash_rows
-from omnifeat.text import NgramSizes, TokenBags
+from omnifeat.text import TokenBags
 
 __all__ = ["WordSketch"]
 
-# Chosen on development pairs: trigrams and pairs of words count half as much as words. A query has all of an n-gram's
-# rarity and an entity the root of it, for then what is rare stands out from the sketch's noise.
-_KIND_WEIGHTS = (0.5, 1.0, 0.5)
+# Chosen on development pairs: a query has all of an n-gram's rarity and an entity the root of it, for then what is rare
+# stands out from the sketch's noise. Weights for the kinds of n-grams (words above trigrams) changed nothing.
 _ENTITY_POWER = np.float32(0.5)
 _SPREAD = 8  # numbers that a token goes into: more cost time, fewer make two tokens that share one alike
 _SEED = 20_240_416
@@ -46,7 +45,7 @@ class WordSketch(nn.Module):
         Number of n-gram token ids.
     """
 
-    weights: Tensor  # (V,), inverse document frequency times the weight of the kind
+    weights: Tensor  # (V,), inverse document frequency
     average_length: Tensor  # scalar, tokens of an entity
     longest: Tensor  # scalar, what entities are divided by
 
@@ -61,11 +60,10 @@ class WordSketch(nn.Module):
         signs = hash_rows(vocabulary, 2, _SPREAD, _SEED + 1)
         self._places_VS = np.where(signs == 0, places, -places - 1).astype(np.int32)
 
-    def fit(self, batches: Callable[[], Iterable[TokenBags]], sizes: NgramSizes) -> None:
+    def fit(self, batches: Callable[[], Iterable[TokenBags]]) -> None:
         """Set the weights by the bags of all entities, which are gone through twice.
 
-        The weight of an n-gram is `ln(1 + (N - n + 0.5) / (n + 0.5))` times that of its kind, for n of N bags that hold
-        it.
+        The weight of an n-gram is `ln(1 + (N - n + 0.5) / (n + 0.5))`, for n of N bags that hold it.
         """
         holding_V = np.zeros(len(self.weights), np.int64)
         bags = tokens = 0
@@ -73,7 +71,6 @@ class WordSketch(nn.Module):
             _count_bags(batch.ids, batch.offsets, holding_V)
             bags, tokens = bags + len(batch), tokens + len(batch.ids)
         weights_V = np.log1p((bags - holding_V + 0.5) / (holding_V + 0.5))
-        weights_V *= np.repeat(np.asarray(_KIND_WEIGHTS), [sizes.trigrams, sizes.words, sizes.bigrams])
         self.weights.copy_(torch.from_numpy(weights_V.astype(np.float32)))
         self.average_length.fill_(max(tokens / max(bags, 1), 1.0))
         lengths = [np.linalg.norm(self._sums(batch.ids, batch.offsets, entities=True), axis=1) for batch in batches()]

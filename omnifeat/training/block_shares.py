@@ -1,7 +1,9 @@
 """The shares of the blocks in the published cosine, chosen on development pairs.
 
-Every mix of tenths is tried, the blocks alone among them, so that what is chosen is never below its best ingredient on
-the pairs that it was chosen by. Scores of each block are worked out once, and mixed.
+Every mix of tenths is tried, the blocks alone among them. What counts is the mean of two figures: Recall@10 of all
+pairs, and of pairs that were not trained on with the query's training positives left out of the corpus. So what is
+chosen is never below its best ingredient on the pairs that it was chosen by. Scores of each block are worked out once,
+and mixed.
 
 Shape legend: K mixes, B blocks, R queries at a time, N entities of a corpus, P pairs.
 """
@@ -14,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnifeat.compiled import compiled
+from omnifeat.ranks import Excluded
 from omnifeat.training.development import DevelopmentPairs, DevelopmentSet, DevelopmentVectors
 
-__all__ = ["BlockShares", "choose_shares"]
+__all__ = ["PUBLISHED", "BlockShares", "choose_shares"]
 
 Floats = NDArray[np.float32]
+PUBLISHED = "published"
 _TENTHS = 10
 _MOST_PAIRS = 1_000  # of a set: enough to tell mixes apart by a point, and a few seconds
 _QUERIES_AT_ONCE = 64
@@ -32,30 +36,28 @@ class BlockShares:
     ----------
     shares
         Block -> share of the cosine; blocks with no share are left out.
-    recall, recall_new
-        Recall@10 of the mix that was chosen, as a mean over the sets: of all pairs, and of pairs that were not trained
-        on with the query's training positives left out of the corpus (null where there are none).
+    recall
+        Each block alone, the fixed ones together where there are several, and `published` -> Recall@10 by set and as
+        `mean` over the sets, and the same under `new_SET` and `new_mean` for pairs that were not trained on.
     """
 
     shares: dict[str, float]
-    recall: float
-    recall_new: float | None
+    recall: dict[str, dict[str, float]]
 
 
 def choose_shares(development: DevelopmentSet, vectors: DevelopmentVectors, *, seed: int) -> BlockShares:
-    """The mix whose mean of both kinds of recall is highest, among those below no single block in either.
+    """The mix whose mean of both kinds of recall is highest.
 
-    Where no mix is at least as good as every single block in both, the highest mean alone decides. Sets whose entities
-    have one block alone (existing embeddings) don't take part. At most `_MOST_PAIRS` pairs of a set are looked at,
-    drawn with the seed.
+    Sets whose entities have one block alone (existing embeddings) don't take part. At most `_MOST_PAIRS` pairs of a set
+    are looked at, drawn with the seed.
     """
     names = list(vectors.queries)
     mixes = [mix for mix in itertools.product(range(_TENTHS + 1), repeat=len(names)) if sum(mix) == _TENTHS]
     # of equal mixes the first counts: the one of fewest blocks, and then the one with most of the first
     mixes.sort(key=lambda mix: (-mix.count(0), [-tenths for tenths in mix]))
-    mixes_KB = np.asarray(mixes, np.float32) / _TENTHS
+    mixes_KB = np.asarray(mixes, np.float32) / np.float32(_TENTHS)
     generator = np.random.default_rng([seed, 3])
-    of_all, of_new = [], []
+    found: dict[str, NDArray[np.float64]] = {}  # set, or `new_SET` -> (K,)
     for pairs in development.pairs:
         corpus = vectors.corpora[pairs.entity_type, pairs.encoder]
         if list(corpus) != names:
@@ -63,21 +65,27 @@ def choose_shares(development: DevelopmentSet, vectors: DevelopmentVectors, *, s
         size = min(_MOST_PAIRS, len(pairs.queries))
         rows = np.sort(generator.choice(len(pairs.queries), size, replace=False))
         hits_PK, new_hits_PK = _hits(pairs, rows, list(vectors.queries.values()), list(corpus.values()), mixes_KB)
-        of_all.append(hits_PK.mean(axis=0))
+        found[pairs.name] = hits_PK.mean(axis=0)
         if pairs.is_new[rows].any():
-            of_new.append(new_hits_PK[pairs.is_new[rows]].mean(axis=0))
-    if not of_all:
-        return BlockShares({"learned": 1.0}, float("nan"), None)
-    recall_K = np.mean(of_all, axis=0)
-    new_K = np.mean(of_new, axis=0) if of_new else None
-    single_K = mixes_KB.max(axis=1) == 1
-    objective_K = recall_K if new_K is None else (recall_K + new_K) / 2
-    fits_K = recall_K >= recall_K[single_K].max()
-    if new_K is not None:
-        fits_K &= new_K >= new_K[single_K].max()
-    best = int(np.argmax(np.where(fits_K, objective_K, -1.0) if fits_K.any() else objective_K))
-    shares = {name: round(float(share), 1) for name, share in zip(names, mixes_KB[best], strict=True) if share > 0}
-    return BlockShares(shares, float(recall_K[best]), None if new_K is None else float(new_K[best]))
+            found[f"new_{pairs.name}"] = new_hits_PK[pairs.is_new[rows]].mean(axis=0)
+    if not found:
+        return BlockShares({"learned": 1.0}, {})
+    for prefix in ("", "new_"):
+        of_kind = [figures for name, figures in found.items() if name.startswith("new_") == bool(prefix)]
+        if of_kind:
+            found[f"{prefix}mean"] = np.mean(of_kind, axis=0)
+    best = int(np.argmax(np.mean([found[name] for name in ("mean", "new_mean") if name in found], axis=0)))
+    told = {name: tuple(_TENTHS * (name == other) for other in names) for name in names}
+    fixed = [name for name in names if name != "learned"]
+    if len(fixed) > 1:
+        told[" and ".join(fixed)] = tuple(_TENTHS // len(fixed) * (name in fixed) for name in names)
+    told[PUBLISHED] = mixes[best]
+    shares = {name: tenths / _TENTHS for name, tenths in zip(names, mixes[best], strict=True) if tenths}
+    recall = {
+        label: {name: float(figures[mixes.index(mix)]) for name, figures in found.items()}
+        for label, mix in told.items()
+    }
+    return BlockShares(shares, recall)
 
 
 def _hits(
@@ -91,9 +99,8 @@ def _hits(
     with `known` left out."""
     present_BN = np.stack([(block != 0).any(axis=1) for block in corpus]).astype(np.float32)
     norms_KN = np.sqrt(mixes_KB @ present_BN)
-    inverse_KN = np.divide(1, norms_KN, out=np.zeros_like(norms_KN), where=norms_KN > 0)
-    hits = np.zeros((len(rows), len(mixes_KB)), np.bool_)
-    new_hits = np.zeros_like(hits)
+    inverse_KN = np.divide(np.float32(1), norms_KN, out=np.zeros_like(norms_KN), where=norms_KN > 0)
+    above = np.zeros((2, len(rows), len(mixes_KB)), np.int64)
     order = np.argsort(pairs.queries[rows], kind="stable")
     distinct, starts = np.unique(pairs.queries[rows][order], return_index=True)
     ends = np.append(starts[1:], len(order))
@@ -102,22 +109,25 @@ def _hits(
         scores_BRN = np.stack([of[distinct[part]] @ block.T for of, block in zip(queries, corpus, strict=True)])
         for place, query in enumerate(distinct[part]):
             own = order[starts[first + place] : ends[first + place]]
-            positives = pairs.positives[rows[own]]
+            excluded, known = (_of_query(each, int(query)) for each in (pairs.excluded, pairs.known))
+            counts_2PK = np.zeros((2, len(own), len(mixes_KB)), np.int64)
             scores_BN = np.ascontiguousarray(scores_BRN[:, place])
-            for into, left_out in ((hits, pairs.excluded), (new_hits, pairs.known)):
-                candidates = left_out.candidates[left_out.offsets[query] : left_out.offsets[query + 1]]
-                above_PK = np.zeros((len(own), len(mixes_KB)), np.int64)
-                _count_above(scores_BN, mixes_KB, inverse_KN, positives, candidates, above_PK)
-                into[own] = above_PK < 10
-    return hits, new_hits
+            _count_above(scores_BN, mixes_KB, inverse_KN, pairs.positives[rows[own]], excluded, known, counts_2PK)
+            above[:, own] = counts_2PK
+    return above[0] < 10, above[1] < 10
+
+
+def _of_query(left_out: Excluded, query: int) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = left_out.candidates[left_out.offsets[query] : left_out.offsets[query + 1]]
+    return found
 
 
 @compiled
 def _count_above(
     scores_BN: Floats, mixes_KB: Floats, inverse_KN: Floats, positives_P: NDArray[np.int64],
-    left_out: NDArray[np.int64], above_PK: NDArray[np.int64],
+    excluded: NDArray[np.int64], known: NDArray[np.int64], above_2PK: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Entities that score above each positive under each mix; those left out, and the positive itself, don't count."""
+    """Entities that score above each positive under each mix, but for those excluded, and but for those known."""
     mixed_N = np.empty(scores_BN.shape[1], np.float32)
     for k in range(len(mixes_KB)):
         mixed_N[:] = 0
@@ -133,6 +143,8 @@ def _count_above(
             count = 0
             for n in range(len(mixed_N)):
                 count += mixed_N[n] > target
-            for place in range(len(left_out)):
-                count -= mixed_N[left_out[place]] > target
-            above_PK[p, k] = count
+            above_2PK[:, p, k] = count
+            for place in range(len(excluded)):
+                above_2PK[0, p, k] -= mixed_N[excluded[place]] > target
+            for place in range(len(known)):
+                above_2PK[1, p, k] -= mixed_N[known[place]] > target

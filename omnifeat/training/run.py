@@ -26,7 +26,7 @@ from omnifeat.models.query_table import QueryTable
 from omnifeat.models.training_record import TrainingRecord
 from omnifeat.text import TokenBags
 from omnifeat.training.batches import BatchSampler
-from omnifeat.training.block_shares import choose_shares
+from omnifeat.training.block_shares import PUBLISHED, choose_shares
 from omnifeat.training.checkpoint import (
     CHECKPOINT_REMEDY,
     latest_checkpoint,
@@ -134,7 +134,7 @@ class TrainingRun:
             self.config, self.data.query_tokenizer, self.data.ngram_tokenizer.size, seed=settings.seed
         ).to(self.device)
         if self.model.words is not None:
-            self.model.words.fit(self._bags, self.data.ngram_tokenizer.sizes)
+            self.model.words.fit(self._bags)
         self.development = self._development()
         query = self.model.query
         if isinstance(query, QueryEncoder) and not any(p.requires_grad for p in query.backbone.parameters()):
@@ -187,7 +187,8 @@ class TrainingRun:
         self._text: DevelopmentVectors | None = None
 
     def _development(self) -> DevelopmentSet | None:
-        if self.settings.evaluate_every == 0:
+        chooses_shares = len(self.config.blocks) > 1 and not self.config.block_weights
+        if self.settings.evaluate_every == 0 and not chooses_shares:
             return None
         return prepare_development_set(
             self.data,
@@ -362,15 +363,12 @@ class TrainingRun:
         shares, chosen = self.config.shares, None
         ingredients = dict(self.log.text)
         if len(names) > 1:
-            if not self.config.block_weights:
-                shares = chosen = choose_shares(development, vectors, seed=self.settings.seed).shares
-            mixes = {name: {name: 1.0} for name in names}
-            fixed = [name for name in names if name != "learned"]
-            if len(fixed) > 1:
-                mixes[" and ".join(fixed)] = dict.fromkeys(fixed, 1.0 / len(fixed))
-            mixes["published"] = dict(shares)
-            for name, mix in mixes.items():
-                ingredients[name] = self._both_recalls(development, vectors.alone(*mix), mix)
+            found = choose_shares(development, vectors, seed=self.settings.seed)
+            if self.config.block_weights:  # given, and not to be chosen
+                found.recall[PUBLISHED] = self._both_recalls(development, vectors, shares)
+            else:
+                shares = chosen = found.shares
+            ingredients |= found.recall
         published = development.recall(vectors.alone(*shares), shares)
         return {f"development_recall@10_{name}": value for name, value in published.items()}, ingredients, chosen
 

@@ -23,7 +23,7 @@ def bags_of(tokenizer: NgramTokenizer, texts: list[str]) -> tuple[torch.Tensor, 
 def fitted(width: int, **changes: float) -> tuple[WordSketch, NgramTokenizer]:
     tokenizer = NgramTokenizer.fit([pa.array(ENTITIES)], SIZES)
     sketch = WordSketch(WordsConfig(width=width, **changes), tokenizer.size)
-    sketch.fit(lambda: [tokenizer.encode(pa.array(ENTITIES))], tokenizer.sizes)
+    sketch.fit(lambda: [tokenizer.encode(pa.array(ENTITIES))])
     return sketch, tokenizer
 
 
@@ -96,7 +96,7 @@ def test_a_wider_sketch_is_nearer_to_bm25() -> None:
     errors = []
     for width in (64, 256, 8_192):
         sketch = WordSketch(WordsConfig(width=width), tokenizer.size)
-        sketch.fit(lambda: [tokenizer.encode(pa.array(texts))], tokenizer.sizes)
+        sketch.fit(lambda: [tokenizer.encode(pa.array(texts))])
         with torch.no_grad():
             dots = sketch.queries(*bags_of(tokenizer, texts[:20])) @ sketch.entities(*bags_of(tokenizer, texts)).T
         errors.append(dots)
