@@ -143,8 +143,8 @@ class StudySettings:
 def study_encoder(settings: StudySettings) -> EncoderConfig:
     """The settings that all models of a study share, but for what a variation changes.
 
-    The block of words is left out unless it is asked for: it is no part of the paper's encoders, and with it a table that
-    takes text away from the entity encoder would say nothing of the encoder.
+    The block of words is left out unless it is asked for: it is no part of the paper's encoders, and with it a table
+    that takes text away from the entity encoder would say nothing of the encoder.
     """
     learned_alone = replace(encoder_preset(settings.preset), words=WordsConfig())
     return with_overrides(learned_alone, settings.model)

@@ -12,17 +12,20 @@ from sklearn.decomposition import TruncatedSVD
 from threadpoolctl import threadpool_limits
 
 from omnifeat.enrich.graph import SMOOTHING, ppmi
+from omnifeat.simulator.boards import Saves
 from omnifeat.simulator.concepts import FloatArray
 from omnifeat.simulator.rates import GRAPH_WIDTH
 
-__all__ = ["graph_vectors"]
+__all__ = ["Vectors", "graph_vectors", "save_vectors"]
 
 _POWER_ITERATIONS = 3
+
+Vectors = tuple[FloatArray, npt.NDArray[np.bool_]]  # (N, D), and which rows have one
 
 
 def graph_vectors(
     rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], shape: tuple[int, int], seed: int
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+) -> Vectors:
     """Unit vectors (rows, GRAPH_WIDTH) of the rows of a bipartite graph, and which rows have one.
 
     `U sqrt(S)` of the decomposition. Only rows with a count take part, so that a million empty ones cost nothing.
@@ -45,3 +48,11 @@ def graph_vectors(
     present = np.zeros(shape[0], np.bool_)
     present[used[there]] = True
     return vectors, present
+
+
+def save_vectors(saves: Saves, counts: tuple[int, int], boards: int, seed: int) -> tuple[Vectors, Vectors]:
+    """PinSage of `counts` pins and products: one graph of both, as boards hold both."""
+    rows = saves.entity + np.where(saves.kind == 1, counts[0], 0)
+    vectors, present = graph_vectors(rows, saves.board, (sum(counts), boards), seed)
+    pins = counts[0]
+    return (vectors[:pins], present[:pins]), (vectors[pins:], present[pins:])

@@ -78,6 +78,9 @@ BROWSED_SCORE = 0.7  # at most, in the place of words, for what was found by its
 POSTINGS = 4000  # entities kept per word of the index, the most popular
 MATCHED_PINS, BROWSED_PINS = 64, 24  # candidates of a query by token match, and by its interest alone
 MATCHED_PRODUCTS, BROWSED_PRODUCTS = 32, 12
+# where `--candidates mixed` finds its own: by words, by earlier behaviour, by what is popular in the interest
+MIXED_PINS, MIXED_PRODUCTS = (32, 32, 24), (16, 16, 12)
+EARLIER_LENGTH = 1.0  # length of the period before the log that `mixed` knows, beside the log's own
 RELATED_QUERIES = 12
 SHOWN = 12
 RANKER_NOISE = 0.25  # scale of the Gumbel noise of a session's order, in units of the engine's score from 0 to 1

@@ -20,7 +20,7 @@ from omnifeat.simulator.phrasebook import phrasebook
 from omnifeat.simulator.places import Places, up
 from omnifeat.simulator.queries import Queries
 
-__all__ = ["Candidates", "find_candidates", "in_blocks", "related_queries"]
+__all__ = ["Candidates", "browse", "find_candidates", "in_blocks", "popularity_prior", "related_queries"]
 
 _BLOCK = 4096  # queries a thread takes at once
 
@@ -60,9 +60,7 @@ def find_candidates(
     rank_N[order] = np.arange(len(entities))
     # within the engine an entity is its rank by popularity: postings in that order are read in the order of memory
     offsets, documents, idf = _index(pairs, rank_N)
-    # log of popularity, 0 for the least popular and 1 for the most
-    log_N = np.log(entities.popularity)
-    prior_N = ((log_N - log_N.min()) / max(float(np.ptp(log_N)), 1e-9)).astype(np.float32)
+    prior_N = popularity_prior(entities)
     rows = np.full((len(queries), matched + browsed), ABSENT, np.int32)
     scores = np.zeros((len(queries), matched + browsed), np.float32)
     seed = np.uint64(rng.integers(2**63))
@@ -76,18 +74,46 @@ def find_candidates(
 
     in_blocks(work, len(queries), _BLOCK, threads)
     rows = np.where(rows >= 0, order[rows], ABSENT).astype(np.int32)
-    places = Places(entities.concepts, entities.popularity)
+    browse(rng, queries, Places(entities.concepts, entities.popularity), prior_N, matched, rows, scores)
+    return Candidates(rows, scores)
+
+
+def popularity_prior(entities: Entities) -> FloatArray:
+    """Log of popularity, float32 (N,): 0 for the least popular and 1 for the most."""
+    log_N = np.log(entities.popularity)
+    return np.asarray((log_N - log_N.min()) / max(float(np.ptp(log_N)), 1e-9), np.float32)
+
+
+def browse(
+    rng: np.random.Generator,
+    queries: Queries,
+    places: Places,
+    prior_N: FloatArray,
+    first: int,
+    rows: IntArray,
+    scores: FloatArray,
+    owners: IntArray | None = None,
+) -> None:
+    """Fill the places from `first` on with what is popular in each query's thing or topic, none twice in a row.
+
+    Parameters
+    ----------
+    places
+        What is drawn by popularity: entities, or rows that say by `owners` which entity they are of.
+    prior_N
+        The entities' `popularity_prior`.
+    """
     # a query of a thing looks around in the thing, every third time in the topic
-    for place in range(matched, matched + browsed):
+    for place in range(first, rows.shape[1]):
         level = np.where(rng.random(len(queries)) < 1 / 3, 2, 3)
-        found = places.draw(rng, up(queries.concepts, level)).astype(np.int32)
+        drawn = places.draw(rng, up(queries.concepts, level))
+        found = (drawn if owners is None else owners[drawn]).astype(np.int32)
         twice = (rows[:, :place] == found[:, None]).any(axis=1)
         rows[:, place] = np.where(twice, ABSENT, found)
         scores[:, place] = (
             rates.BROWSED_SCORE * rng.random(len(queries), dtype=np.float32)
             + np.float32(rates.ENGINE_POPULARITY) * prior_N[found]
         )
-    return Candidates(rows, scores)
 
 
 def related_queries(rng: np.random.Generator, queries: Queries, number: int) -> Candidates:

@@ -158,7 +158,7 @@ def simulate_sessions(
         )  # fmt: skip
         total += len(session)
         sessions += block
-        if left > 0:
+        if left > 0 or not shown:  # the first block gives its columns even where no request is asked for
             told = np.flatnonzero((kind != _QUERY) & (rows[:, 0] >= 0))[:left]
             shown.append(
                 Shown(query[told].astype(np.int32), kind[told], seconds[told], rows[told], actions[told], scores[told])

@@ -1,7 +1,7 @@
 """Make a dataset folder of a simulated world."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,16 +16,19 @@ from omnifeat.data.splits import TimeSplit
 from omnifeat.errors import SettingError
 from omnifeat.simulator import rates
 from omnifeat.simulator.boards import Saves, make_boards, make_saves
-from omnifeat.simulator.concepts import FloatArray, LatentSpace, draw_things
+from omnifeat.simulator.concepts import LatentSpace, draw_things
+from omnifeat.simulator.earlier import STREAMS as EARLIER_STREAMS
+from omnifeat.simulator.earlier import live_earlier
 from omnifeat.simulator.entities import Entities, Eyes, make_entities
 from omnifeat.simulator.evidence import START, Lists, most_frequent
-from omnifeat.simulator.graph import graph_vectors
+from omnifeat.simulator.graph import graph_vectors, save_vectors
 from omnifeat.simulator.judgments import make_judgments
 from omnifeat.simulator.phrasebook import phrasebook
 from omnifeat.simulator.queries import Queries, interests_table, make_queries, queries_table, words_by_query
 from omnifeat.simulator.rates import SCALES, Scale
 from omnifeat.simulator.search import Candidates, find_candidates, related_queries
 from omnifeat.simulator.sessions import Engagements, make_surfaces, simulate_sessions
+from omnifeat.simulator.sources import DEFAULT_SOURCES, SOURCES, mixed_candidates
 from omnifeat.simulator.tables import (
     Names,
     board_tables,
@@ -41,6 +44,7 @@ __all__ = ["SCALES", "STEPS", "Scale", "SimulationResult", "simulate", "world_sp
 _STREAMS = (
     "space", "things", "eyes", "pins", "products", "queries", "words", "pin candidates", "product candidates",
     "related", "sessions", "boards", "saves", "pin table", "product table", "judgments",
+    *EARLIER_STREAMS, "popular pins", "popular products",
 )  # fmt: skip
 _DAY = 86_400
 STEPS = (
@@ -50,16 +54,16 @@ _EARLY = (rates.DEVELOPMENT_FROM_DAY - rates.GAP_DAYS) * _DAY  # the training pa
 
 Report = Callable[[str], None]
 Streams = dict[str, np.random.Generator]
-Vectors = tuple[FloatArray, npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What was written: the folder, rows per table, notes that stand in `dataset.json` too."""
+    """What was written: the folder, rows per table, notes that stand in `dataset.json` too, one of `SOURCES`."""
 
     path: Path
     counts: dict[str, int]
     notes: list[str]
+    candidates: str
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,12 @@ def simulate(
     *,
     scale: str = "small",
     seed: int = 0,
+    candidates: str = DEFAULT_SOURCES,
     overwrite: bool = False,
     threads: int | None = None,
     progress: Report = lambda step: None,
 ) -> SimulationResult:
-    """Write a simulated dataset folder; the same scale and seed give the same bytes, with any number of threads.
+    """Write a simulated dataset folder; the same settings give the same bytes, with any number of threads.
 
     Beside the tables stands a folder `truth/` with latent vectors, true grades and the state of every text. It is for
     checking results and for measuring the simulator; nothing that trains may read it.
@@ -91,6 +96,8 @@ def simulate(
         Folder to make.
     scale
         A key of `SCALES`.
+    candidates
+        One of `SOURCES`: whether the engine finds candidates by `words`, or has sources `mixed` as production has.
     threads
         Threads of the engine and of the sessions; as many as there are cores if None.
     progress
@@ -99,12 +106,14 @@ def simulate(
     Raises
     ------
     SettingError
-        For a scale that does not exist, a seed that is negative or of more than 32 bits, or threads below 1.
+        For a scale or sources that do not exist, a seed that is negative or of more than 32 bits, or threads below 1.
     OutputError
         Where `out` cannot be written.
     """
     if scale not in SCALES:
         raise SettingError(f"Unknown scale '{scale}'; choose one of: {', '.join(SCALES)}.")
+    if candidates not in SOURCES:
+        raise SettingError(f"Unknown candidates '{candidates}'; choose one of: {', '.join(SOURCES)}.")
     if not 0 <= seed < 2**32:
         raise SettingError(f"The seed must be from 0 to {2**32 - 1}, but is {seed}.")
     workers = thread_count(threads)
@@ -113,14 +122,21 @@ def simulate(
         "engaged_queries, board_titles, pinsage and itemsage come from before the development part of the split alone.",
         f"The folder {TRUTH_FOLDER}/ holds what the world knows of itself; nothing that trains reads it.",
     ]
+    name = f"simulated-{scale}"
+    if candidates == "mixed":  # a world of words is what it was before there were others, to the byte
+        name += "-mixed"
+        notes.append(
+            "Its log comes from a search engine with mixed candidates: by words, nearest by an embedding of earlier "
+            "behaviour, popular in the interest of the query (--candidates mixed)."
+        )
     info = DatasetInfo(
-        name=f"simulated-{scale}", source="omnifeat simulate", licence="Apache-2.0", created_by="omnifeat simulate",
+        name=name, source="omnifeat simulate", licence="Apache-2.0", created_by="omnifeat simulate",
         seed=seed, split=world_split(), notes=notes,
     )  # fmt: skip
     # another number of BLAS threads gives other last digits
     with DatasetWriter(out, info, overwrite=overwrite) as writer, threadpool_limits(limits=1):
-        _write_world(writer, SCALES[scale], seed, workers, progress)
-    return SimulationResult(Path(out), writer.counts, notes)
+        _write_world(writer, SCALES[scale], seed, candidates, workers, progress)
+    return SimulationResult(Path(out), writer.counts, notes, candidates)
 
 
 def world_split() -> TimeSplit:
@@ -133,7 +149,7 @@ def world_split() -> TimeSplit:
     )
 
 
-def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, progress: Report) -> None:
+def _write_world(writer: DatasetWriter, scale: Scale, seed: int, sources: str, threads: int, progress: Report) -> None:
     # each part draws from a stream of its own, so that a change in one leaves the draws of the others alone
     seeds = np.random.SeedSequence(seed).spawn(len(_STREAMS))
     streams: Streams = dict(zip(_STREAMS, map(np.random.default_rng, seeds), strict=True))
@@ -146,6 +162,8 @@ def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, p
     names = Names(pins, products, queries)
     progress("candidates")
     found = _search(streams, queries, entities, threads)
+    if sources == "mixed":
+        found = _mixed(streams, scale, queries, entities, things, found, seed, threads)
     progress("searches")
     surfaces = make_surfaces(queries, entities, found.candidates)
     engagements, shown, sessions = simulate_sessions(
@@ -168,7 +186,7 @@ def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, p
     writer.write("saves", save_parts)
     progress("graph vectors")
     early_saves = saves.take(np.flatnonzero(saves.seconds < _EARLY))
-    sage = _pinsage(early_saves, entities, len(boards), seed)
+    sage = save_vectors(early_saves, (len(pins), len(products)), len(boards), seed)
     item_rows = early.kind == 1
     item = graph_vectors(early.entity[item_rows], early.query[item_rows], (len(products), len(queries)), seed)
     progress("the catalogue")
@@ -185,7 +203,8 @@ def _write_world(writer: DatasetWriter, scale: Scale, seed: int, threads: int, p
     writer.write("interests", interests_table())
     writer.write("query_interests", query_interests)
     progress("the truth")
-    write_truth(writer.folder / TRUTH_FOLDER, scale, entities, queries, boards, judgments, names, sessions)
+    truth = writer.folder / TRUTH_FOLDER
+    write_truth(truth, scale, sources, entities, queries, boards, judgments, names, sessions)
 
 
 def _search(streams: Streams, queries: Queries, entities: tuple[Entities, Entities], threads: int) -> _Found:
@@ -203,12 +222,26 @@ def _search(streams: Streams, queries: Queries, entities: tuple[Entities, Entiti
     return _Found((pairs[0], pairs[1]), typed, (candidates[0], candidates[1], related))
 
 
-def _pinsage(saves: Saves, entities: tuple[Entities, Entities], boards: int, seed: int) -> tuple[Vectors, Vectors]:
-    """PinSage of pins and of products: one graph of both, as boards hold both."""
-    rows = saves.entity + np.where(saves.kind == 1, len(entities[0]), 0)
-    vectors, present = graph_vectors(rows, saves.board, (sum(map(len, entities)), boards), seed)
-    pins = len(entities[0])
-    return (vectors[:pins], present[:pins]), (vectors[pins:], present[pins:])
+def _mixed(
+    streams: Streams,
+    scale: Scale,
+    queries: Queries,
+    entities: tuple[Entities, Entities],
+    things: npt.NDArray[np.float64],
+    by_words: _Found,
+    seed: int,
+    threads: int,
+) -> _Found:
+    """What the engine finds with two sources more, which know what people did before the log."""
+    words = by_words.candidates
+    earlier = live_earlier(streams, scale, queries, entities, things, words, seed=seed, threads=threads)
+    pins, products = (
+        mixed_candidates(
+            streams[f"popular {one.entity_type}s"], queries, one, words[kind], earlier, kind, threads=threads
+        )
+        for kind, one in enumerate(entities)
+    )
+    return replace(by_words, candidates=(pins, products, words[2]))
 
 
 def _titles(saves: Saves, kind: int, number: int, titles: pa.Array) -> tuple[Lists, pa.Array]:

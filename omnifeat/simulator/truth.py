@@ -24,12 +24,14 @@ __all__ = ["TRUTH_FOLDER", "read_truth_notes", "write_truth"]
 
 TRUTH_FOLDER = "truth"
 _STATES = pa.array(["normal", "missing", "generic", "wrong"])
+_OF_MIXED = ("MIXED_PINS", "MIXED_PRODUCTS", "EARLIER_LENGTH")  # rates that a world of words alone does not have
 _BOARD_STATES = pa.array(["normal", "generic", "wrong"])
 
 
 def write_truth(
     folder: Path,
     scale: rates.Scale,
+    sources: str,
     entities: tuple[Entities, Entities],
     queries: Queries,
     boards: Boards,
@@ -37,7 +39,10 @@ def write_truth(
     names: Names,
     sessions: int,
 ) -> None:
-    """Write the truth as Parquet tables, and the scale and every rate as `rates.json`."""
+    """Write the truth as Parquet tables, and the scale and every rate that the world has as `rates.json`.
+
+    `sources` says where candidates came from; of words alone nothing is written, as before there were others.
+    """
     folder.mkdir()
     for one in entities:
         own = {
@@ -66,8 +71,10 @@ def write_truth(
         "cosine": pa.array(judgments.cosine),
     }
     pq.write_table(pa.table(grades), folder / "grades.parquet")
-    said = {name: value for name, value in vars(rates).items() if name.isupper() and name != "SCALES"}
-    content = {"scale": asdict(scale), "sessions": sessions, "rates": said}
+    mixed = sources == "mixed"
+    left_out = {"SCALES", *(() if mixed else _OF_MIXED)}
+    said = {name: value for name, value in vars(rates).items() if name.isupper() and name not in left_out}
+    content = {"scale": asdict(scale), "sessions": sessions, "rates": said} | ({"candidates": sources} if mixed else {})
     (folder / "rates.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

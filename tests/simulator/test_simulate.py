@@ -61,7 +61,10 @@ def test_another_seed_writes_other_bytes(folder: Path, tmp_path: Path) -> None:
     simulate(tmp_path / "other", scale="tiny", seed=2)
     other = _hashes(tmp_path / "other")
     same = {name for name, value in _hashes(folder).items() if other[name] == value}
-    assert same == {"interests.parquet", "truth/rates.json"}  # the lexicon and the rates
+    # the lexicon, and the rates, beside which stands how many searches it took
+    assert same - {"truth/rates.json"} == {"interests.parquet"}
+    said = [json.loads((path / "truth" / "rates.json").read_text()) for path in (folder, tmp_path / "other")]
+    assert said[0]["rates"] == said[1]["rates"]
 
 
 def test_tiny_takes_little_time(folder: Path, tmp_path: Path) -> None:
