@@ -1,5 +1,6 @@
 """`omnifeat train`: train an encoder on a dataset folder and freeze it."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -149,6 +150,17 @@ def main(
         ("recorded", result.record.described),
         ("fingerprint", result.fingerprint[:16]),
     ]
+    shares = result.model.config.shares
+    told = [
+        result_table(
+            ["vector", "share", "all pairs", "new pairs"],
+            [
+                (name, _share(name, shares), f"{recall['mean']:.4f}", _recall(recall.get("new_mean")))
+                for name, recall in result.ingredients.items()
+            ],
+            title="Development Recall@10, mean over the sets",
+        )
+    ]
     # paths stand below the table, whose cells are cut at the width of the terminal
     paths = [f"encoder         {result.path}", f"training curve  {curve}", f"log             {curve.parent}"]
     report(
@@ -157,6 +169,8 @@ def main(
             "fingerprint": result.fingerprint,
             "loss": result.loss,
             "metrics": result.metrics,
+            "ingredients": result.ingredients,
+            "shares": shares,
             "steps": result.steps,
             "best_step": result.best_step,
             "seconds": result.seconds,
@@ -167,8 +181,18 @@ def main(
             "recorded_bytes": result.record.bytes,
         },
         as_json,
-        [result_table(["what", "value"], rows, title="Trained"), *paths],
+        [result_table(["what", "value"], rows, title="Trained"), *(told if result.ingredients else []), *paths],
     )
+
+
+def _share(name: str, shares: Mapping[str, float]) -> str:
+    if name == "published":
+        return "1"
+    return f"{shares[name]:.1f}" if name in shares else "–"
+
+
+def _recall(value: float | None) -> str:
+    return "none there" if value is None else f"{value:.4f}"
 
 
 class _Shown:

@@ -78,7 +78,10 @@ class TrainResult:
     loss
         Mean training loss of the last `log_every` steps.
     metrics
-        Recall@10 on development pairs of the weights that were kept; empty without a development part.
+        Recall@10 on development pairs of what is published; empty without a development part.
+    ingredients
+        What each block finds, the fixed ones together, and `published`: Recall@10 by set and as `mean`, and the same
+        under `new_SET` and `new_mean` of pairs that were not trained on. Empty where there is one block.
     seconds
         Time of this call.
     log
@@ -97,6 +100,7 @@ class TrainResult:
     best_step: int
     loss: float
     metrics: dict[str, float]
+    ingredients: dict[str, dict[str, float]]
     seconds: float
     log: TrainingLog
     record: TrainingRecord
@@ -474,6 +478,7 @@ class TrainingRun:
                 partial.mkdir(parents=True, exist_ok=True)
                 write_encoder(parts, partial)
             outcome = {"steps": self.step, "best_step": self.best_step, "metrics": metrics, "seconds": seconds}
+            outcome |= {"ingredients": ingredients} if ingredients else {}
             about = self.about | outcome | {"fingerprint": parts.fingerprint}
             write_training_log(self.run_folder / "training.json", self.log, about)
             best_step = self.best_step if self.best_weights is not None else None
@@ -489,6 +494,7 @@ class TrainingRun:
             best_step=self.best_step,
             loss=self.loss,
             metrics=metrics,
+            ingredients=ingredients,
             seconds=seconds,
             log=self.log,
             record=record,
