@@ -69,7 +69,6 @@ def draw_training_curve(path: Path, log: TrainingLog, *, best_step: int | None) 
     if log.recalls:
         right = axes.twinx()
         right.set_ylabel("Recall@10, development")
-        right.set_ylim(0, 1)
         names = [name for name in log.recalls[0] if name not in ("step", "mean")]
         shown = ["mean", *names] if len(names) > 1 else ["mean"]
         for number, name in enumerate(shown):

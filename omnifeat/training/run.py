@@ -258,6 +258,8 @@ class TrainingRun:
         """All steps that are left."""
         events = Events(self.run_folder, enabled=self.accelerator.is_main_process, anew=self.step == 0)
         try:
+            if self.step == 0 and self.evaluate_every > 0:
+                self._measure(events)  # as it starts: what training adds to, and what is kept where it adds nothing
             while self.step < self.steps and not self.stopped_early:
                 loss = self._train_step()
                 if self.step % self.settings.log_every == 0 or self.step == self.steps:
@@ -334,7 +336,7 @@ class TrainingRun:
                 for name, tensor in self.model.state_dict().items()
                 if not name.startswith("text.")
             }
-        else:
+        elif self.step > 0:
             self.without_gain += 1
 
     def _choose_blocks(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
