@@ -21,13 +21,14 @@ import pyarrow as pa
 
 from omnifeat.errors import DataError, SettingError
 from omnifeat.keys import KeyIndex
-from omnifeat.ranks import Excluded, id_order, ranks_from_blocks
+from omnifeat.ranks import Excluded, id_order, ranks_by_exclusion
 
 __all__ = [
     "EvaluationPairs",
     "RecallFigures",
     "group_figures",
     "per_query_sums",
+    "ranks_by_corpus",
     "ranks_from_embeddings",
     "ranks_from_score_blocks",
     "recall_figures",
@@ -170,12 +171,28 @@ def ranks_from_score_blocks(
     DataError
         If a score is NaN or infinite.
     """
-    return ranks_from_blocks(
+    excluded = pairs.excluded(leave_out_other_positives)
+    one = ranks_by_corpus(blocks, pairs, [excluded], on_block=on_block)
+    return one[0]
+
+
+def ranks_by_corpus(
+    blocks: Iterable[tuple[int, FloatArray]],
+    pairs: EvaluationPairs,
+    exclusions: Sequence[Excluded],
+    *,
+    on_block: Callable[[int], None] | None = None,
+) -> IntArray:
+    """As `ranks_from_score_blocks`, in V corpora that leave out different entities for each query: int64 (V, P).
+
+    `exclusions` hold rows of `pairs.entity_ids`; each must hold what `pairs.excluded` gives.
+    """
+    return ranks_by_exclusion(
         _only_corpus(blocks, pairs),
         id_order(pairs.entity_ids),
         pairs.pair_queries,
         pairs.pair_positives,
-        pairs.excluded(leave_out_other_positives),
+        exclusions,
         on_block,
     )
 
@@ -264,6 +281,17 @@ def check_ks(ks: Sequence[int]) -> None:
         raise SettingError(f"k must be 1 or more, got {', '.join(map(str, ks)) or 'none'}")
 
 
+def check_finite(start: int, scores_BN: FloatArray, pairs: EvaluationPairs) -> None:
+    """Raise `DataError` if a score is not finite; `start` is the first query."""
+    invalid = ~np.isfinite(scores_BN).all(axis=1)
+    if invalid.any():
+        query = pairs.queries[start + int(invalid.argmax())]
+        raise DataError(
+            f"query '{query}' has a score that is not a finite number, so there is no rank; check the vectors of "
+            "the query and of the entities"
+        )
+
+
 def _catalogue_rows(ids: pa.StringArray) -> KeyIndex:
     """The row of each id, in place of a dictionary of Python texts, which takes several times the memory."""
     row_of = KeyIndex()
@@ -301,13 +329,7 @@ def _only_corpus(blocks: Iterable[tuple[int, FloatArray]], pairs: EvaluationPair
     """
     outside = ~pairs.in_corpus
     for start, scores_BN in blocks:
-        invalid = ~np.isfinite(scores_BN).all(axis=1)
-        if invalid.any():
-            query = pairs.queries[start + int(invalid.argmax())]
-            raise DataError(
-                f"query '{query}' has a score that is not a finite number, so there is no rank; check the vectors of "
-                "the query and of the entities"
-            )
+        check_finite(start, scores_BN, pairs)
         if outside.any():
             first, last = np.searchsorted(pairs.pair_queries, [start, start + len(scores_BN)])
             rows, columns = pairs.pair_queries[first:last] - start, pairs.pair_positives[first:last]

@@ -4,35 +4,40 @@ Shapes: Q queries, N entities, P pairs, S rows (systems) of the study.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.bootstrap import Interval, cluster_intervals, paired_differences
-from evaluation.catalogue import CORPORA, pairs_in_corpus, scored_entities
+from evaluation.baselines import Row
+from evaluation.catalogue import pairs_in_corpus, scored_entities
+from evaluation.fusion import fused_ranks, score_together
 from evaluation.groups import pair_groups
-from evaluation.judged_pairs import group_mean_figures, judged_positives, positives_of_split
-from evaluation.recall import EvaluationPairs, check_ks, per_query_sums, ranks_from_score_blocks
+from evaluation.hybrids import Hybrid, HybridRow, chosen_weights, development_pairs
+from evaluation.judged_pairs import judged_positives, positives_of_split
+from evaluation.recall import EvaluationPairs, ranks_by_corpus
+from evaluation.recall_figures import GroupResult, RowResult, measure_average, measure_group
+from evaluation.recall_settings import REFERENCE, RecallSettings, choose
 from evaluation.run_rows import run_rows
 from evaluation.runs import Run
 from evaluation.seen_pairs import Knowledge, known_to_encoders
 from evaluation.streamed import ranks_from_tables
 from evaluation.study_rows import ROWS, StudyRows
+from evaluation.training_positives import TrainingPositives, training_positives
 from omnifeat.corpus_tables import CorpusTables
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES
-from omnifeat.data.splits import SPLITS, split_rows
-from omnifeat.errors import DataError, SettingError
+from omnifeat.data.splits import split_rows
+from omnifeat.errors import DataError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
+from omnifeat.models.training_record import TrainingRecord
 from omnifeat.pretrained import PretrainedEncoder
 
-__all__ = ["GroupResult", "RecallSettings", "RecallStudy", "RowResult", "recall_studies"]
+__all__ = ["GroupResult", "LeftOut", "RecallSettings", "RecallStudy", "RowResult", "recall_studies"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,120 +45,25 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-POSITIVES = ("engagements", "judgments")
-REFERENCE = "learned"  # highlighted, and what the other rows are compared with unless other references are named
 
+@dataclass(frozen=True)
+class Figures:
+    """Of all pairs, of the groups, of `new pairs` and `new queries`, and the mean of the groups; ranks by row."""
 
-@dataclass(frozen=True, kw_only=True)
-class RecallSettings:
-    """What a study measures.
-
-    Attributes
-    ----------
-    split
-        Part of the recorded split whose pairs are evaluated, or `all`.
-    positives
-        `engagements`, or `judgments`: the relevant judged pairs (see `evaluation.judged_pairs`), by country where it is
-        known. Judgments have no time, so that a split by time does not part them.
-    relevant_grade
-        Grades of judgments from here on are relevant; null for more than half of the highest.
-    rows
-        Names in `ROWS`; null for all that the input allows.
-    entity_types
-        `pin`, `product`, `query`; null for all that have pairs. Each has a corpus, and a study, of its own.
-    actions
-        Engagements that count; null for all.
-    by
-        Column of `engagements`, or else of `queries`, whose values make groups of pairs; null for none. The values of
-        a list are groups each, and `language` also means a column `languages`. `seen` makes two groups: new pairs, and
-        pairs that stand in the training part of the log, too; `frequency` and `has_title`: see `evaluation.groups`.
-    groups
-        Values of `by` that make groups, in this order; null for all.
-    ks
-        Cut-offs of recall; the first one is the main one.
-    references
-        Rows that each other row is compared with; null for `learned` where it is measured.
-    most
-        The largest rank that is told apart: those beyond count as 0 in the mean reciprocal rank, for every row. Null
-        for all. With a corpus in tables, a small one saves time.
-    corpus
-        `table` for the entities that the dataset's table `corpus` lists, `all` for the whole catalogue, `auto` for the
-        table where it has entities of the type, and else all.
-    corpus_size
-        Random entities in the corpus instead; null for none.
-    leave_out_other_positives
-        Whether the query's other positives do not count against the positive.
-    pretrained_fields
-        Columns of the text that the pretrained encoder sees of an entity.
-    resamples, level, seed
-        Of the bootstrap; the seed also draws the corpus and the random row.
-    """
-
-    split: str = "test"
-    positives: str = "engagements"
-    relevant_grade: int | None = None
-    rows: tuple[str, ...] | None = None
-    entity_types: tuple[str, ...] | None = None
-    actions: tuple[str, ...] | None = None
-    by: str | None = None
-    groups: tuple[str, ...] | None = None
-    ks: tuple[int, ...] = (10,)
-    references: tuple[str, ...] | None = None
-    most: int | None = None
-    corpus: str = "auto"
-    corpus_size: int | None = None
-    leave_out_other_positives: bool = True
-    pretrained_fields: tuple[str, ...] = ("title", "description", "caption", "engaged_queries")
-    resamples: int = 1000
-    level: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_ks(self.ks)
-        if self.groups is not None and self.by is None:
-            raise SettingError("groups are named but not the column that makes them; give --by with --groups")
-        _choose("kind of positives", (self.positives,), POSITIVES)
-        if self.positives == "judgments" and self.actions is not None:
-            raise SettingError("judgments have no action; leave out --action, or give --positives engagements")
-        if self.positives != "judgments" and self.relevant_grade is not None:
-            raise SettingError("engagements have no grade; leave out --relevant-grade, or give --positives judgments")
-        if self.most is not None and self.most < max(self.ks):
-            raise SettingError(
-                f"ranks are told apart to {self.most}, but recall is asked at {max(self.ks)}; raise --most"
-            )
-        _choose("corpus", (self.corpus,), CORPORA)
-        _choose("split", (self.split,), (*SPLITS, "all"))
-        _choose("row", self.rows or (), tuple(ROWS))
-        _choose("entity type", self.entity_types or (), tuple(ENTITY_TABLES))
+    overall: GroupResult
+    groups: dict[str, GroupResult]
+    new: dict[str, GroupResult]
+    average: GroupResult | None
+    ranks: dict[str, IntArray]
 
 
 @dataclass(frozen=True)
-class RowResult:
-    """Figures of one row on one group of pairs.
+class LeftOut:
+    """The figures of a study in a corpus without each query's training positives, and which these are."""
 
-    Attributes
-    ----------
-    recall
-        k -> Recall@k with its interval.
-    mean_reciprocal_rank
-        With its interval.
-    differences
-        Reference row -> recall at the first k less the reference's, on the same resamples; null for the reference
-        itself.
-    """
-
-    recall: dict[int, Interval]
-    mean_reciprocal_rank: Interval
-    differences: dict[str, Interval | None]
-
-
-@dataclass(frozen=True)
-class GroupResult:
-    """All rows on one group of pairs; pairs and queries are counted once each."""
-
-    pairs: int
-    queries: int
-    rows: dict[str, RowResult]
+    positives: TrainingPositives
+    told: str
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -163,7 +73,10 @@ class RecallStudy:
     `corpus_source` says in words where the corpus is from; `grouped_by` is the table and column of the groups, such as
     `queries.languages`; `ranks` are of each row's pairs, at most one beyond the setting `most`.
     `knowledge` is what the encoder was trained on of the pairs, null where it records nothing or there is none; `new`
-    holds the figures of `new pairs` and `new queries`, each positive ranked as it is among all.
+    holds the figures of `new pairs` and `new queries`, each positive ranked as it is among all. `left_out` has all
+    figures once more in a corpus without the query's training positives, the same for every row; null where neither a
+    recorded split nor an encoder's record tells which these are.
+    `hybrids` holds what hybrid rows were measured with, in words.
     Of judged pairs `average` is the mean of the groups' figures, each group weighing the same, and `positives` says
     which pairs these are.
     """
@@ -180,6 +93,8 @@ class RecallStudy:
     average: GroupResult | None = None
     knowledge: Knowledge | None = None
     new: dict[str, GroupResult] = field(default_factory=dict)
+    left_out: LeftOut | None = None
+    hybrids: dict[str, str] = field(default_factory=dict)
 
 
 def recall_studies(
@@ -230,7 +145,7 @@ def recall_studies(
         found = judged_positives(dataset, entity_types=settings.entity_types, relevant_grade=settings.relevant_grade)
         engagements, positives = positives_of_split(dataset, found, settings.split)
     else:
-        engagements = _engagements(dataset, settings)
+        engagements = _engagements(dataset, settings, settings.split)
     present = set(pc.unique(engagements["entity_type"]).to_pylist())
     wanted = settings.entity_types or tuple(name for name in ENTITY_TABLES if name in present)
     missing = [name for name in wanted if name not in present]
@@ -251,16 +166,16 @@ def recall_studies(
     return studies
 
 
-def _engagements(dataset: Dataset, settings: RecallSettings) -> pa.Table:
+def _engagements(dataset: Dataset, settings: RecallSettings, part: str) -> pa.Table:
     dataset.require("engagements", "query", "entity_id", "entity_type")
     engagements = dataset.read("engagements")
-    if settings.split != "all":
+    if part != "all":
         if dataset.info.split is None:
             raise DataError(
-                f"{dataset.path} records no split in dataset.json, so there is no part '{settings.split}'; import it "
+                f"{dataset.path} records no split in dataset.json, so there is no part '{part}'; import it "
                 "with a split, or give --split all"
             )
-        engagements = split_rows(engagements, dataset.info.split, settings.split)
+        engagements = split_rows(engagements, dataset.info.split, part)
     if settings.actions is not None:
         dataset.require("engagements", "action")
         engagements = engagements.filter(pc.is_in(engagements["action"], pa.array(settings.actions, pa.string())))
@@ -285,11 +200,10 @@ def _study(
     by = "country" if judged and settings.by is None and "country" in engagements.column_names else settings.by
     positives = (settings.positives, engagements)
     groups, grouped_by = pair_groups(dataset, entity_type, positives, pairs, by, settings.groups)
-    if tables is not None and settings.rows == (REFERENCE,):
+    if tables is not None and settings.rows == (REFERENCE,) and not settings.hybrids:
         entities = pa.table({"id": pairs.entity_ids})  # nothing but their vectors is needed
     else:
         entities = scored_entities(dataset, entity_type, pairs.entity_ids)
-    ranks: dict[str, IntArray] = {}
     rows = StudyRows(
         entity_type,
         entities,
@@ -306,40 +220,112 @@ def _study(
     double = next((name for name in of_run if name in names), None)
     if double is not None:
         raise DataError(f"column '{double}' of the run has the name of a row of the study; rename the column")
-    _choose("row to compare with", settings.references or (), (*names, *of_run))
-    for name in [*names, *of_run]:
+    fused = {hybrid.name: hybrid for hybrid in settings.hybrids}
+    allowed = [name for name in rows.names(None) if "+" not in name]
+    for hybrid in settings.hybrids:
+        rows.names([part for part in hybrid.parts if part in ROWS] or None)  # which says what a row lacks
+        choose(f"row to fuse in {hybrid.name} named", hybrid.parts, (*allowed, *of_run))
+    choose("row to compare with", settings.references or (), (*names, *of_run, *fused))
+    records = {"the encoder's training record": None if encoder is None else encoder.record}
+    training = training_positives(dataset, entity_type, pairs, records)
+    others = pairs.excluded(settings.leave_out_other_positives)
+    exclusions = [others] if training is None else [others, others.union(training.entities)]
+    measured: list[dict[str, IntArray]] = [{} for _ in exclusions]
+    hybrids: dict[str, str] = {}
+    again = {part for hybrid in settings.hybrids for part in hybrid.parts}
+    for name in [*names, *of_run, *fused]:
         if on_row is not None:
             on_row(name)
-        left_out = settings.leave_out_other_positives
         if name == REFERENCE and tables is not None:
-            vectors_QD = rows.learned_queries()
-            ranks[name] = ranks_from_tables(
-                vectors_QD, tables, entity_type, pairs,
-                leave_out_other_positives=left_out, most=settings.most, threads=threads,
-            ).ranks  # fmt: skip
+            found = ranks_from_tables(
+                rows.learned_queries(), tables, entity_type, pairs,
+                leave_out_other_positives=settings.leave_out_other_positives,
+                left_out=None if training is None else training.entities, most=settings.most, threads=threads,
+            )  # fmt: skip
+            ranks_VP = np.stack([found.with_competing, found.ranks][: len(exclusions)])
+        elif name in fused:
+            made = [of_run[part] if part in of_run else rows.make(part, again=True) for part in fused[name].parts]
+            weights = _weights(fused[name], rows, of_run, dataset, entity_type, pairs, settings, records)
+            hybrids[name] = weights.sentence(fused[name].parts, settings.rrf_k)
+            blocks = score_together(made, len(pairs.queries))
+            ranks_VP = fused_ranks(blocks, pairs, exclusions, [weights.weights], k=settings.rrf_k)[:, 0]
         else:
-            row = of_run[name] if name in of_run else rows.make(name)
-            ranks[name] = ranks_from_score_blocks(
-                row.blocks(len(pairs.queries)), pairs, leave_out_other_positives=left_out
-            )
+            row = of_run[name] if name in of_run else rows.make(name, again=name in again)
+            ranks_VP = ranks_by_corpus(row.blocks(len(pairs.queries)), pairs, exclusions)
         if settings.most is not None:
-            ranks[name] = np.minimum(ranks[name], settings.most + 1)
-        logger.info("%s: Recall@%d %.4f", name, settings.ks[0], (ranks[name] <= settings.ks[0]).mean())
-    everything = np.ones(len(pairs.pair_queries), dtype=bool)
+            ranks_VP = np.minimum(ranks_VP, settings.most + 1)
+        for of_corpus, ranks_P in zip(measured, ranks_VP, strict=True):
+            of_corpus[name] = ranks_P
+        logger.info("%s: Recall@%d %.4f", name, settings.ks[0], (ranks_VP[0] <= settings.ks[0]).mean())
     known = _known(encoder, entity_type, pairs)
+    among_all, *without = (_figures(ranks, pairs, groups, known, settings, judged=judged) for ranks in measured)
     return RecallStudy(
         entity_type,
         pairs.corpus_count,
         corpus_source,
-        _measure(ranks, pairs, everything, settings),
-        {name: _measure(ranks, pairs, members, settings) for name, members in groups.items()},
+        among_all.overall,
+        among_all.groups,
         grouped_by,
-        ranks,
+        among_all.ranks,
         pairs,
-        average=_average(ranks, pairs, groups, settings) if judged and groups else None,
+        average=among_all.average,
         knowledge=known,
-        new={} if known is None else {of: _measure(ranks, pairs, some, settings) for of, some in known.new.items()},
+        new=among_all.new,
+        left_out=None if training is None else LeftOut(training, training.sentence(pairs), without[0]),
+        hybrids=hybrids,
     )
+
+
+def _figures(
+    ranks: dict[str, IntArray],
+    pairs: EvaluationPairs,
+    groups: Mapping[str, BoolArray],
+    known: Knowledge | None,
+    settings: RecallSettings,
+    *,
+    judged: bool,
+) -> Figures:
+    everything = np.ones(len(pairs.pair_queries), dtype=bool)
+    new = {} if known is None else known.new
+    return Figures(
+        measure_group(ranks, pairs, everything, settings),
+        {name: measure_group(ranks, pairs, members, settings) for name, members in groups.items()},
+        {name: measure_group(ranks, pairs, members, settings) for name, members in new.items()},
+        measure_average(ranks, pairs, dict(groups), settings) if judged and groups else None,
+        ranks,
+    )
+
+
+def _weights(
+    hybrid: Hybrid,
+    rows: StudyRows,
+    of_run: Mapping[str, Row],
+    dataset: Dataset,
+    entity_type: str,
+    pairs: EvaluationPairs,
+    settings: RecallSettings,
+    records: Mapping[str, TrainingRecord | None],
+) -> HybridRow:
+    """The weights that were given, those that development pairs choose, or equal ones, and why."""
+    equal = (1.0,) * len(hybrid.parts)
+    if hybrid.weights is not None:
+        return HybridRow(hybrid.weights, "as given")
+    if settings.split not in ("test", "train"):
+        return HybridRow(equal, f"equal: the pairs of split {settings.split} are measured, and choose nothing")
+    if any(part in of_run for part in hybrid.parts):
+        return HybridRow(equal, "equal: a run scores no development pairs")
+    if dataset.info.split is None or not dataset.has_column("engagements", dataset.info.split.column):
+        return HybridRow(equal, "equal: the dataset has no development pairs")
+    engaged = _engagements(dataset, settings, "development")
+    engaged = engaged.filter(pc.equal(engaged["entity_type"], entity_type))
+    found = development_pairs(pairs, engaged["query"].to_pylist(), engaged["entity_id"].to_pylist(), settings.seed)
+    if found is None:
+        return HybridRow(equal, "equal: no development pair is among the entities that are ranked")
+    other = rows.for_queries(found.queries)
+    return chosen_weights(
+        [other.make(part, again=True) for part in hybrid.parts], found, dataset, entity_type, records,
+        first=settings.ks[0], k=settings.rrf_k, leave_out_other_positives=settings.leave_out_other_positives,
+    )  # fmt: skip
 
 
 def _known(encoder: FrozenEncoder | None, entity_type: str, pairs: EvaluationPairs) -> Knowledge | None:
@@ -350,64 +336,3 @@ def _known(encoder: FrozenEncoder | None, entity_type: str, pairs: EvaluationPai
     types = pa.DictionaryArray.from_arrays(np.zeros(len(queries), np.int32), [entity_type])
     ids = pairs.entity_ids.take(pa.array(pairs.pair_positives))
     return known_to_encoders({"its training record": encoder.record}, queries, types, ids)
-
-
-def _measure(
-    ranks: dict[str, IntArray], pairs: EvaluationPairs, members: BoolArray, settings: RecallSettings
-) -> GroupResult:
-    queries = pairs.pair_queries[members]
-    ranks_PS = np.column_stack([of_row[members] for of_row in ranks.values()])
-    intervals = partial(cluster_intervals, resamples=settings.resamples, level=settings.level, seed=settings.seed)
-    less = partial(paired_differences, resamples=settings.resamples, level=settings.level, seed=settings.seed)
-
-    def sums(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        return per_query_sums(values, queries, len(pairs.queries))
-
-    recall = {k: intervals(*sums((ranks_PS <= k).astype(np.float64))) for k in settings.ks}
-    within = ranks_PS <= settings.most if settings.most is not None else np.ones_like(ranks_PS, dtype=bool)
-    reciprocal = intervals(*sums(within / ranks_PS))
-    hits = sums((ranks_PS <= settings.ks[0]).astype(np.float64))
-    differences = {other: less(*hits, list(ranks).index(other)) for other in _references(ranks, settings)}
-    return _result(list(ranks), recall, reciprocal, differences, queries)
-
-
-def _average(
-    ranks: dict[str, IntArray], pairs: EvaluationPairs, groups: dict[str, BoolArray], settings: RecallSettings
-) -> GroupResult:
-    """The mean of the groups' figures."""
-    ranks_PS = np.column_stack(list(ranks.values()))
-    mean = partial(group_mean_figures, resamples=settings.resamples, level=settings.level, seed=settings.seed)
-    hits = {k: mean((ranks_PS <= k).astype(np.float64), pairs, groups) for k in settings.ks}
-    main, recall = hits[settings.ks[0]], {k: figures.intervals() for k, figures in hits.items()}
-    differences = {other: main.less(list(ranks).index(other)).intervals() for other in _references(ranks, settings)}
-    queries = pairs.pair_queries[np.logical_or.reduce(list(groups.values()))]
-    return _result(list(ranks), recall, mean(1 / ranks_PS, pairs, groups).intervals(), differences, queries)
-
-
-def _references(ranks: dict[str, IntArray], settings: RecallSettings) -> tuple[str, ...]:
-    return settings.references if settings.references is not None else (REFERENCE,) * (REFERENCE in ranks)
-
-
-def _result(
-    names: list[str],
-    recall: dict[int, list[Interval]],
-    reciprocal: list[Interval],
-    differences: dict[str, list[Interval]],
-    queries: IntArray,
-) -> GroupResult:
-    """Figures of all rows by row; `queries` holds that of each pair."""
-    rows = {
-        name: RowResult(
-            {k: intervals[place] for k, intervals in recall.items()},
-            reciprocal[place],
-            {other: None if other == name else found[place] for other, found in differences.items()},
-        )
-        for place, name in enumerate(names)
-    }
-    return GroupResult(len(queries), len(np.unique(queries)), rows)
-
-
-def _choose(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    unknown = next((name for name in given if name not in allowed), None)
-    if unknown is not None:
-        raise SettingError(f"there is no {what} '{unknown}'; choose from {', '.join(allowed)}")

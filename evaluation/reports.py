@@ -6,44 +6,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.groups import SEEN
 from evaluation.judged_means import NewMeans
 from evaluation.plots import BarPanel, save_bars
-from evaluation.recall_study import REFERENCE, GroupResult, RecallSettings, RecallStudy
 from evaluation.relevance_study import RelevanceSettings, RelevanceStudy
-from evaluation.run_rows import RUN_ROW
-from evaluation.seen_pairs import what_is_known
-from evaluation.study_rows import ROWS
 from evaluation.tables import difference_cell, interval_cell, json_interval, markdown_table
 from omnifeat.data.files import replace_when_whole
 from omnifeat.data.publishing import refuse_taken, sweep_partials
 from omnifeat.errors import OutputError
 
 __all__ = [
+    "PANELS",
     "ReportContext",
     "check_target",
     "encoder_lines",
     "interval_lines",
-    "new_recall_rows",
     "new_rows",
-    "pairs_name",
-    "recall_json",
-    "recall_markdown",
-    "recall_rows",
     "relevance_json",
     "relevance_markdown",
     "relevance_rows",
     "write_folder",
-    "write_recall",
     "write_relevance",
 ]
 
 NEW_MEANS_TOLD = (
-    "Of new pairs: the pairs that the encoder was trained on are taken out of judgments and ranking, and the measure "
-    "is worked out on the rest; of new queries: on the queries that it was trained on with no entity. Queries without "
-    "a positive judgment left are left out."
+    "Of new pairs: the pairs that the encoder was trained on are taken out of judgments and ranking, so that none of "
+    "the query's training positives competes, and the measure is worked out on the rest; of new queries: on the "
+    "queries that it was trained on with no entity. Queries without a positive judgment left are left out."
 )
-_PANELS = 8  # groups in a picture beside the overall panel; the files hold all
+PANELS = 8  # groups in a picture beside the overall panel; the files hold all
 
 
 @dataclass(frozen=True)
@@ -100,171 +90,6 @@ def encoder_lines(context: ReportContext) -> list[str]:
     return lines
 
 
-def write_recall(
-    folder: Path,
-    studies: Sequence[RecallStudy],
-    settings: RecallSettings,
-    context: ReportContext,
-    overwrite: bool = True,
-) -> list[Path]:
-    """Write `recall.json`, `recall.md` and `recall.png` (with more entity types, `recall-<type>.png`)."""
-    pictures = []
-    for study in studies:
-        name = "recall.png" if len(studies) == 1 else f"recall-{study.entity_type}.png"
-        pictures.append((name, _picture(study, settings, context)))
-    texts = {
-        "recall.json": json.dumps(recall_json(studies, settings, context), ensure_ascii=False, indent=2) + "\n",
-        "recall.md": recall_markdown(studies, settings, context),
-    }
-    return write_folder(folder, texts, pictures, overwrite)
-
-
-def recall_json(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
-    """All figures as plain dicts; intervals are `{"value", "low", "high"}`."""
-    return {
-        "metric": "Recall@k as a hit rate per pair; ties by (-score, id); the positive does not count against itself",
-        "context": asdict(context),
-        "settings": asdict(settings),
-        "studies": [
-            {
-                "entity_type": study.entity_type,
-                "corpus": study.corpus,
-                "corpus_source": study.corpus_source,
-                "grouped_by": study.grouped_by,
-                "overall": _group_json(study.overall),
-                "groups": {name: _group_json(group) for name, group in study.groups.items()},
-                "trained_on": None if study.knowledge is None else study.knowledge.counts,
-                "new": {name: _group_json(group) for name, group in study.new.items()},
-            }
-            | ({} if study.positives is None else {"positives": study.positives})
-            | ({} if study.average is None else {"average_of_groups": _group_json(study.average)})
-            for study in studies
-        ],
-    }
-
-
-def _group_json(group: GroupResult) -> dict[str, Any]:
-    return {
-        "pairs": group.pairs,
-        "queries": group.queries,
-        "rows": {
-            name: {
-                "recall": {str(k): json_interval(interval) for k, interval in row.recall.items()},
-                "mean_reciprocal_rank": json_interval(row.mean_reciprocal_rank),
-                "differences": {other: json_interval(found) for other, found in row.differences.items()},
-            }
-            for name, row in group.rows.items()
-        },
-    }
-
-
-def recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str], list[list[str]]]:
-    """Column names and cells of the overall table."""
-    references = list(next(iter(study.overall.rows.values())).differences) if len(study.overall.rows) > 1 else []
-    columns = ["row", *(f"Recall@{k} %" for k in settings.ks), _mrr(settings)]
-    columns += [f"Recall@{settings.ks[0]} less {other}" for other in references]
-    cells = []
-    for name, row in study.overall.rows.items():
-        line = [name, *(interval_cell(row.recall[k]) for k in settings.ks), interval_cell(row.mean_reciprocal_rank)]
-        cells.append(line + [difference_cell(row.differences[other]) for other in references])
-    return columns, cells
-
-
-def new_recall_rows(study: RecallStudy, settings: RecallSettings) -> tuple[list[str], list[list[str]]]:
-    """Column names and cells of the table of pairs and queries that are new to the encoder."""
-    columns = ["of", "pairs", "queries", *(f"{name} Recall@{settings.ks[0]} %" for name in study.overall.rows)]
-    cells = [
-        [
-            *(name, f"{group.pairs:,}", f"{group.queries:,}"),
-            *(interval_cell(row.recall[settings.ks[0]]) for row in group.rows.values()),
-        ]
-        for name, group in study.new.items()
-    ]
-    return columns, cells
-
-
-def _mrr(settings: RecallSettings) -> str:
-    return "MRR %" if settings.most is None else f"MRR@{settings.most} %"
-
-
-def recall_markdown(studies: Sequence[RecallStudy], settings: RecallSettings, context: ReportContext) -> str:
-    """The tables, what the rows are, and how it was measured."""
-    main = settings.ks[0]
-    parts = [f"# Recall@{main} on {context.dataset}, {pairs_name(settings)}"]
-    for study in studies:
-        pairs = f"{study.overall.pairs:,} pairs of {study.overall.queries:,} queries"
-        said = f" {study.positives}" if study.positives else ""
-        among = f"{study.corpus:,} entities ({study.corpus_source})"
-        parts.append(f"## Entity type {study.entity_type}\n\n{pairs}, among {among}.{said}")
-        parts.append(markdown_table(*recall_rows(study, settings)))
-        if context.encoder is not None:
-            parts.append(what_is_known(study.knowledge, context.encoder))
-        if study.new:
-            parts.append(markdown_table(*new_recall_rows(study, settings)))
-        if study.groups:
-            parts.append(f"Recall@{main} in % by `{study.grouped_by}`; a pair may belong to several groups:")
-            columns = [(study.grouped_by or "").split(".")[-1], "pairs", *study.overall.rows]
-            averaged = {} if study.average is None else {"mean of these": study.average}
-            cells = [
-                [name, f"{group.pairs:,}", *(interval_cell(row.recall[main]) for row in group.rows.values())]
-                for name, group in {**study.groups, **averaged}.items()
-            ]
-            parts.append(markdown_table(columns, cells))
-    shown = list(dict.fromkeys(name for study in studies for name in study.overall.rows))
-    parts.append("## Rows\n\n" + "\n".join(f"- `{name}`: {ROWS.get(name, RUN_ROW)}" for name in shown))
-    parts.append("## How it was measured\n\n" + "\n".join(f"- {line}" for line in _method(settings, context)))
-    return "\n\n".join(parts) + "\n"
-
-
-def pairs_name(settings: RecallSettings) -> str:
-    """Which pairs are evaluated, in a few words for a heading."""
-    return "relevant judged pairs" if settings.positives == "judgments" else f"split {settings.split}"
-
-
-def _method(settings: RecallSettings, context: ReportContext) -> list[str]:
-    others = "are left out" if settings.leave_out_other_positives else "count as competitors"
-    lines = [
-        "Recall@k is the share of pairs whose entity is among the first k (a hit rate per pair); MRR is the mean of "
-        "1 / rank.",
-        "Equal scores are ordered by id; the positive does not count against itself; the query's other positives "
-        f"{others}.",
-    ]
-    lines.append("A positive outside the corpus is ranked among its entities and counts against no other positive.")
-    if settings.most is not None:
-        lines.append(f"Ranks are told apart to {settings.most:,}; those beyond count as 0 in MRR@{settings.most}.")
-    if settings.corpus_size is not None:
-        lines.append(f"The corpus is a uniform sample of {settings.corpus_size:,} entities (seed {settings.seed}).")
-    if settings.by == SEEN:
-        lines.append(
-            "New pairs are those whose query and entity stand together in no row of the training part of the log."
-        )
-    if context.corpus_tables:
-        lines.append(
-            "Row `learned`: embeddings of the corpus from tables of that encoder; scores are dot products rounded to "
-            "float32 once."
-        )
-    lines += interval_lines(settings.resamples, settings.level, settings.seed)
-    return lines + encoder_lines(context)
-
-
-def _picture(study: RecallStudy, settings: RecallSettings, context: ReportContext) -> dict[str, Any]:
-    main = settings.ks[0]
-    averaged = {} if study.average is None else {"mean of groups": study.average}
-    groups = {"all": study.overall, **averaged, **dict(list(study.groups.items())[:_PANELS])}
-    panels = [
-        BarPanel(f"{name} ({group.pairs:,} pairs)", tuple(row.recall[main] for row in group.rows.values()))
-        for name, group in groups.items()
-    ]
-    level = f", {settings.level:.0%} intervals over queries" if settings.resamples else ""
-    return {
-        "names": list(study.overall.rows),
-        "panels": panels,
-        "title": f"{context.dataset}: {study.entity_type}s, {pairs_name(settings)}, {study.corpus:,} entities",
-        "label": f"Recall@{main} in %{level}",
-        "highlight": REFERENCE,
-    }
-
-
 def write_relevance(
     folder: Path, study: RelevanceStudy, settings: RelevanceSettings, dataset: str, run: str, overwrite: bool = True
 ) -> list[Path]:
@@ -272,7 +97,7 @@ def write_relevance(
     main = settings.measures[0]
     queries = len(study.figures[study.reference].queries)
     panels = [BarPanel(f"all ({queries:,} queries)", tuple(means[main] for means in study.intervals.values()))]
-    for name, (count, means) in list(study.groups.items())[:_PANELS]:
+    for name, (count, means) in list(study.groups.items())[:PANELS]:
         panels.append(BarPanel(f"{name} ({count:,} queries)", tuple(means.values())))
     level = f", {settings.level:.0%} intervals over queries" if settings.resamples else ""
     picture = {

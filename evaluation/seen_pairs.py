@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.recall import EvaluationPairs
+from evaluation.training_positives import are_among, logged_positives
 from omnifeat.data.dataset import Dataset
 from omnifeat.errors import DataError
 from omnifeat.feature_columns import KNOWLEDGE, TRAINED_ON, is_trained_on
-from omnifeat.keys import KeyIndex, as_strings
+from omnifeat.keys import as_strings
 from omnifeat.models.training_record import PAIR_KNOWN, QUERY_KNOWN, UNKNOWN, TrainingRecord
 
 __all__ = [
@@ -183,38 +184,12 @@ def seen_in_training(dataset: Dataset, entity_type: str, pairs: EvaluationPairs)
     """Whether a row of the log's training part has the pair's query and entity, bool (P,), and the table looked at.
 
     The table is `log` where the dataset has one (`omnifeat pairs` keeps the whole log there), else `engagements`; a row
-    of any action counts.
+    of any action counts. Queries meet in their normal form, and two queries are a pair whichever comes first: see
+    `evaluation.training_positives`.
 
     Raises
     ------
     DataError
         If the dataset records no split, or the table lacks a column.
     """
-    split = dataset.info.split
-    if split is None:
-        raise DataError(
-            f"{dataset.path} records no split in dataset.json, so that no pair is known to be for training; import it "
-            "with a split, or leave `--by seen` out"
-        )
-    table = dataset.log_table()
-    queries, entities = KeyIndex(), KeyIndex()
-    queries.intern(pa.array(pairs.queries, pa.large_string()))
-    entity_P = entities.intern(pairs.entity_ids.take(pa.array(pairs.pair_positives)).cast(pa.large_string()))
-    codes_P = pairs.pair_queries * len(entities) + entity_P
-    order = np.argsort(codes_P)
-    seen_P = np.zeros(len(codes_P), np.bool_)
-    columns = list(dict.fromkeys(["query", "entity_id", "entity_type", split.column]))
-    for batch in dataset.batches(table, columns):
-        rows = batch.filter(pc.equal(batch.column("entity_type"), entity_type))
-        query_rows = queries.find(rows.column("query").cast(pa.large_string()))
-        entity_rows = entities.find(rows.column("entity_id").cast(pa.large_string()))
-        known = (query_rows >= 0) & (entity_rows >= 0)
-        if not known.any():
-            continue
-        # the part is asked for last: of a hash split it costs a hash a row
-        training = pc.equal(split.assign(rows.filter(pa.array(known))), "train").to_numpy(zero_copy_only=False)
-        codes = query_rows[known][training].astype(np.int64) * len(entities) + entity_rows[known][training]
-        places = np.minimum(np.searchsorted(codes_P, codes, sorter=order), len(order) - 1)
-        hits = order[places]
-        seen_P[hits[codes_P[hits] == codes]] = True
-    return seen_P, table
+    return are_among(logged_positives(dataset, entity_type, pairs), pairs), dataset.log_table()

@@ -16,7 +16,7 @@ from omnifeat.keys import KeyIndex
 from omnifeat.ranks import Excluded
 from omnifeat.search.ranks import CorpusBlock, PositiveRanks, RankedPairs, positive_ranks
 
-__all__ = ["ranks_from_tables", "ranks_from_vectors"]
+__all__ = ["positive_ranks_from_vectors", "ranks_from_tables", "ranks_from_vectors"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -31,6 +31,7 @@ def ranks_from_tables(
     pairs: EvaluationPairs,
     *,
     leave_out_other_positives: bool = True,
+    left_out: Excluded | None = None,
     most: int | None = None,
     product: str = "auto",
     device: str = "cpu",
@@ -39,9 +40,12 @@ def ranks_from_tables(
 ) -> PositiveRanks:
     """Exact ranks of the pairs' positives by dot product with vectors that stand in tables.
 
-    The tables are read twice: once for the positives, which are held, and once for the corpus. The rest is as in
-    `positive_ranks`. Where float32 products order two entities by the last digit, the ranks may differ from
-    `ranks_from_embeddings`; these here do not depend on blocks, threads or processor.
+    The tables are read twice: once for the positives and for what is left out, which are held, and once for the corpus.
+    The rest is as in `positive_ranks`. Where float32 products order two entities by the last digit, the ranks may
+    differ from `ranks_from_embeddings`; these here do not depend on blocks, threads or processor.
+
+    With `left_out`, which holds rows of `pairs.entity_ids`, `ranks` are those in a corpus without these entities, and
+    `with_competing` those in all of it.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def ranks_from_tables(
         If a setting is not what it must be.
     """
     ranked = _ranked_pairs(
-        queries_QD, pairs, leave_out_other_positives,
+        queries_QD, pairs, leave_out_other_positives, left_out,
         lambda rows: tables.vectors_of(pairs.entity_ids.take(pa.array(rows)), entity_type),
     )  # fmt: skip
     corpus = KeyIndex()
@@ -83,30 +87,57 @@ def ranks_from_vectors(
     SettingError
         If `most` or `threads` is less than one.
     """
+    found = positive_ranks_from_vectors(
+        queries_QD, entities_ND, pairs, leave_out_other_positives=leave_out_other_positives, most=most, threads=threads
+    )
+    return found.ranks
+
+
+def positive_ranks_from_vectors(
+    queries_QD: FloatArray,
+    entities_ND: FloatArray,
+    pairs: EvaluationPairs,
+    *,
+    leave_out_other_positives: bool = True,
+    left_out: Excluded | None = None,
+    most: int | None = None,
+    threads: int | None = None,
+) -> PositiveRanks:
+    """As `ranks_from_vectors`; with `left_out` also without these entities, as in `ranks_from_tables`."""
     wanted = (len(pairs.queries), len(pairs.entity_ids))
     if (len(queries_QD), len(entities_ND)) != wanted:
         raise DataError(
             f"query vectors {queries_QD.shape} and entity vectors {entities_ND.shape} do not fit {wanted[0]} queries "
             f"and {wanted[1]} entities; encode the queries and entities of these pairs, in their order"
         )
-    ranked = _ranked_pairs(queries_QD, pairs, leave_out_other_positives, lambda rows: entities_ND[rows])
-    return positive_ranks(ranked, _corpus_blocks(entities_ND, pairs), most=most, threads=threads).ranks
+    ranked = _ranked_pairs(queries_QD, pairs, leave_out_other_positives, left_out, lambda rows: entities_ND[rows])
+    return positive_ranks(ranked, _corpus_blocks(entities_ND, pairs), most=most, threads=threads)
 
 
 def _ranked_pairs(
-    queries_QD: FloatArray, pairs: EvaluationPairs, leave_out: bool, vectors_of: Callable[[IntArray], FloatArray]
+    queries_QD: FloatArray,
+    pairs: EvaluationPairs,
+    leave_out: bool,
+    left_out: Excluded | None,
+    vectors_of: Callable[[IntArray], FloatArray],
 ) -> RankedPairs:
     """The pairs with the vectors of their positives, which `vectors_of` gives by their rows in `pairs.entity_ids`."""
-    known_rows, positive_P = np.unique(pairs.pair_positives, return_inverse=True)
     excluded = pairs.excluded(leave_out)
-    candidates = np.searchsorted(known_rows, excluded.candidates)
+    competing = Excluded.none(len(pairs.queries)) if left_out is None else left_out.without(excluded)
+    excluded = excluded.union(competing)
+    known_rows = np.union1d(pairs.pair_positives, excluded.candidates)
+
+    def known(some: Excluded) -> Excluded:
+        return Excluded(some.offsets, np.searchsorted(known_rows, some.candidates).astype(np.int64))
+
     return RankedPairs(
         queries_QD,
         pairs.entity_ids.take(pa.array(known_rows)),
         vectors_of(known_rows),
         pairs.pair_queries,
-        positive_P.astype(np.int64),
-        Excluded(excluded.offsets, candidates.astype(np.int64)),
+        np.searchsorted(known_rows, pairs.pair_positives).astype(np.int64),
+        known(excluded),
+        known(competing),
     )
 
 

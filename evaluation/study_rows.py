@@ -1,6 +1,7 @@
 """Which rows a recall study has, and their scores made from one set of queries and entities."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from omnifeat.errors import SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.known_queries import KnownQueries
 from omnifeat.pretrained import PretrainedEncoder
-from omnifeat.retrieval.lexical import LEXICAL_SCORERS, lexical_scorer
+from omnifeat.retrieval.lexical import LEXICAL_SCORERS, LexicalScorer, lexical_scorer
 
 __all__ = ["ROWS", "StudyRows"]
 
@@ -82,9 +83,18 @@ class StudyRows:
         self._entity_type, self._entities, self._queries = entity_type, entities, queries
         self._encoder, self._pretrained = encoder, pretrained
         self._pretrained_fields, self._seed = pretrained_fields, seed
-        self._vectors: dict[str, FloatArray] = {}
+        # of the queries, and of the entities, which rows for other queries share
+        self._of_queries: dict[str, FloatArray] = {}
+        self._of_entities: dict[str, FloatArray] = {}
+        self._scorers: dict[str, LexicalScorer] = {}
         self._texts: list[str] | None = None
         self._engaged: EngagedTexts | None = None
+
+    def for_queries(self, queries: list[str]) -> "StudyRows":
+        """The same rows for other queries; what was made of the entities, here or there, is made once."""
+        other = copy(self)
+        other._queries, other._of_queries = queries, {}
+        return other
 
     def names(self, asked: Sequence[str] | None) -> list[str]:
         """Names of the rows that are asked for, or of all that the input allows, in the order of `ROWS`.
@@ -112,12 +122,17 @@ class StudyRows:
             raise SettingError("there are no rows to measure; name at least one")
         return names
 
-    def make(self, name: str) -> Row:
-        """The row of this name, ready to score."""
+    def make(self, name: str, *, again: bool = False) -> Row:
+        """The row of this name, ready to score; what it will be made of `again` is kept, as vectors always are."""
         if name in LEXICAL_SCORERS:
-            if self._texts is None:
-                self._texts = entity_texts(self._entities)
-            return lexical_row(name, ROWS[name], lexical_scorer(name, self._seed).fit(self._texts), self._queries)
+            scorer = self._scorers.get(name)
+            if scorer is None:
+                if self._texts is None:
+                    self._texts = entity_texts(self._entities)
+                scorer = lexical_scorer(name, self._seed).fit(self._texts)
+            if again:
+                self._scorers[name] = scorer
+            return lexical_row(name, ROWS[name], scorer, self._queries)
         if "+" in name:
             return sum_row(name, ROWS[name], *(self.make(part) for part in name.split("+")))
         kind = name.removesuffix("-engaged")
@@ -137,10 +152,10 @@ class StudyRows:
         return self._engaged
 
     def _encoded(self, kind: str, what: str) -> FloatArray:
-        key = f"{kind} {what}"
-        if key not in self._vectors:
-            self._vectors[key] = self._learned(what) if kind == "learned" else self._untrained(what)
-        return self._vectors[key]
+        key, kept = f"{kind} {what}", self._of_queries if what == "queries" else self._of_entities
+        if key not in kept:
+            kept[key] = self._learned(what) if kind == "learned" else self._untrained(what)
+        return kept[key]
 
     def _learned(self, what: str) -> FloatArray:
         # `names` gives a learned row only with an encoder

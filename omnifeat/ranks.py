@@ -8,7 +8,7 @@ excludes for that query, such as its other positives.
 Shapes: Q queries, N candidates, D dimensions, P pairs, B queries of one block.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numba
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Excluded", "id_order", "ranks_from_blocks", "ranks_of_positives", "score_blocks"]
+__all__ = ["Excluded", "id_order", "ranks_by_exclusion", "ranks_from_blocks", "ranks_of_positives", "score_blocks"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -53,6 +53,25 @@ class Excluded:
     def none(cls, query_count: int) -> "Excluded":
         """Nothing is excluded."""
         return cls(np.zeros(query_count + 1, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+    @property
+    def queries(self) -> IntArray:
+        """Query of each of `candidates`, int64 (E,)."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def union(self, other: "Excluded") -> "Excluded":
+        """What stands in either, each candidate once."""
+        queries, candidates = (
+            np.concatenate([mine, others])
+            for mine, others in ((self.queries, other.queries), (self.candidates, other.candidates))
+        )
+        return Excluded.from_pairs(queries, candidates, len(self.offsets) - 1)
+
+    def without(self, other: "Excluded") -> "Excluded":
+        """What does not stand in the other as well."""
+        width = 1 + max((int(one.candidates.max()) for one in (self, other) if len(one.candidates)), default=0)
+        kept = ~np.isin(self.queries * width + self.candidates, other.queries * width + other.candidates)
+        return Excluded.from_pairs(self.queries[kept], self.candidates[kept], len(self.offsets) - 1)
 
 
 def id_order(ids: pa.Array | pa.ChunkedArray) -> IntArray:
@@ -101,24 +120,36 @@ def ranks_from_blocks(
     int64 (P,)
         From 1, the best.
     """
+    one = ranks_by_exclusion(blocks, id_order_N, pair_queries_P, pair_positives_P, [excluded], on_block)
+    return one[0]
+
+
+def ranks_by_exclusion(
+    blocks: Iterable[tuple[int, FloatArray]],
+    id_order_N: IntArray,
+    pair_queries_P: IntArray,
+    pair_positives_P: IntArray,
+    exclusions: Sequence[Excluded],
+    on_block: Callable[[int], None] | None = None,
+) -> IntArray:
+    """As `ranks_from_blocks`, for each of V sets of candidates that do not count: int64 (V, P), in one pass.
+
+    A query is scored, and its candidates are counted, once, whatever is taken off the count afterwards.
+    """
     order_of_pairs = np.argsort(pair_queries_P, kind="stable")
     sorted_queries = pair_queries_P[order_of_pairs]
-    ranks = np.zeros(len(pair_queries_P), dtype=np.int64)
+    ranks_VP = np.zeros((len(exclusions), len(pair_queries_P)), dtype=np.int64)
     for start, scores_BN in blocks:
         first, last = np.searchsorted(sorted_queries, [start, start + len(scores_BN)])
         rows = order_of_pairs[first:last]
-        ranks[rows] = _count(
-            np.ascontiguousarray(scores_BN, dtype=np.float32),
-            start,
-            id_order_N,
-            pair_queries_P[rows],
-            pair_positives_P[rows],
-            excluded.offsets,
-            excluded.candidates,
-        )
+        scores = np.ascontiguousarray(scores_BN, dtype=np.float32)
+        pairs = (scores, start, id_order_N, pair_queries_P[rows], pair_positives_P[rows])
+        before = _count(*pairs)
+        for ranks_P, excluded in zip(ranks_VP, exclusions, strict=True):
+            ranks_P[rows] = 1 + before - _uncount(*pairs, excluded.offsets, excluded.candidates)
         if on_block is not None:
             on_block(len(scores_BN))
-    return ranks
+    return ranks_VP
 
 
 def ranks_of_positives(
@@ -139,8 +170,9 @@ def ranks_of_positives(
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _count(scores_BN, start, id_order_N, queries, positives, offsets, candidates):  # type: ignore[no-untyped-def]
-    ranks = np.empty(len(queries), dtype=np.int64)
+def _count(scores_BN, start, id_order_N, queries, positives):  # type: ignore[no-untyped-def]
+    """How many candidates stand before each positive."""
+    counts = np.empty(len(queries), dtype=np.int64)
     for pair in numba.prange(len(queries)):
         scores = scores_BN[queries[pair] - start]
         positive = positives[pair]
@@ -150,10 +182,23 @@ def _count(scores_BN, start, id_order_N, queries, positives, offsets, candidates
             other = scores[candidate]
             if other > score or (other == score and id_order_N[candidate] < place):
                 before += 1
+        counts[pair] = before
+    return counts
+
+
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _uncount(scores_BN, start, id_order_N, queries, positives, offsets, candidates):  # type: ignore[no-untyped-def]
+    """How many of the candidates that do not count stand before each positive."""
+    counts = np.empty(len(queries), dtype=np.int64)
+    for pair in numba.prange(len(queries)):
+        scores = scores_BN[queries[pair] - start]
+        positive = positives[pair]
+        score, place = scores[positive], id_order_N[positive]
+        before = 0
         for index in range(offsets[queries[pair]], offsets[queries[pair] + 1]):
             candidate = candidates[index]
             other = scores[candidate]
             if candidate != positive and (other > score or (other == score and id_order_N[candidate] < place)):
-                before -= 1
-        ranks[pair] = before + 1
-    return ranks
+                before += 1
+        counts[pair] = before
+    return counts

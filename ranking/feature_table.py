@@ -27,6 +27,7 @@ from omnifeat.pair_vectors import Progress, no_progress
 from ranking.features import FEATURES_KEY, FINGERPRINT_KEY, declared_roles
 from ranking.judgments import agreed_grades
 from ranking.rank_features import FeatureColumn, RankFeatures
+from ranking.rank_fusion import request_column, whole_requests
 
 __all__ = [
     "JUDGMENT_SPLIT",
@@ -225,10 +226,11 @@ def write_feature_table(
     if features.fingerprint:
         metadata[FINGERPRINT_KEY] = features.fingerprint
     schema = pa.schema([*rows.schema, *features.schema, *((name, pa.string()) for name in told)], metadata=metadata)
+    column, place = request_column(rows.schema.names), rows.dataset.place(rows.table)
     parts: Counter[str] = Counter()
     total = unscored = in_catalogue = 0
     with TableWriter(output, schema, overwrite=overwrite) as writer, progress("computing features", None) as advance:
-        for batch in rows.batches():
+        for batch in whole_requests(rows.batches, column, str(place)) if features.fused else rows.batches():
             found = features.compute(batch)
             # a query always has words counted, an entity of the catalogue always a type
             missing = pc.or_(pc.is_null(found["query_words"]), pc.is_null(found["is_product"]))
@@ -248,8 +250,8 @@ def write_feature_table(
         if total == 0:
             raise DataError(f"{rows.dataset.place(rows.table)} has no rows in part '{rows.part}' of its split.")
     manifest = {"columns": [column.as_json() for column in columns], "encoder_fingerprint": features.fingerprint}
-    with replace_when_whole(manifest_path(output)) as place:
-        place.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replace_when_whole(manifest_path(output)) as partial:
+        partial.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return FeatureTableReport(total, dict(parts), unscored, columns, features.fingerprint)
 
 

@@ -16,6 +16,7 @@ that the entity's own text has, their share, that in the title, and that in own 
 and the smoothed share of them with an action |
 | `entity_age_days`, `entity_idle_days` | days from the first and from the last day that the entity was counted on |
 | `cosine`, ... | as `omnifeat.featurize` has them, for each encoder, with its prefix |
+| `rrf` | where asked for: its cosine and BM25 fused among the candidates of the request (`ranking.rank_fusion`) |
 
 The window of a row are the `window_days` days before its own day, or before the end of the training part, whichever is
 earlier. Only rows of the training part are counted.
@@ -51,6 +52,7 @@ from ranking.catalogue_text import Catalogue
 from ranking.count_features import CountFeatures
 from ranking.encoder_columns import EncoderColumns, is_blank
 from ranking.features import FINGERPRINT_KEY
+from ranking.rank_fusion import RRF, reciprocal_ranks, request_numbers
 from ranking.text_features import TextFeatures
 
 __all__ = ["FeatureColumn", "RankFeatures", "named_encoders"]
@@ -60,6 +62,7 @@ BATCH_ROWS = 65_536
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,18 @@ class RankFeatures:
         text: TextFeatures,
         text_version: str,
         resources: ExitStack,
+        *,
+        fused: bool = False,
     ) -> None:
+        self.fused = fused
         self._catalogue, self._counts, self._encoders, self._text = catalogue, counts, dict(encoders), text
         self._resources = resources
         self.columns: tuple[FeatureColumn, ...] = tuple(self._described(text_version))
         self.fingerprint = _joined_fingerprint({name: one.encoder.fingerprint for name, one in self._encoders.items()})
         metadata = {FINGERPRINT_KEY: self.fingerprint} if self.fingerprint else None
         self.schema = pa.schema([(column.name, pa.float32()) for column in self.columns], metadata=metadata)
+        added = len(self._encoders) if fused else 0
+        self._of_pairs = pa.schema([*self.schema][: len(self.schema) - added], metadata=metadata)
 
     @classmethod
     def from_dataset(
@@ -119,6 +127,7 @@ class RankFeatures:
         embeddings: Sequence[str | PathLike[str]] = (),
         entities: pa.Table | None = None,
         counts: bool = True,
+        fused: bool = False,
         window_days: int = 28,
         prior_impressions: float = 20.0,
         leave_out_own_query: bool = True,
@@ -143,6 +152,8 @@ class RankFeatures:
             `entity_id` and `entity_type` of the only entities to encode, for a table of known pairs; all if None.
         counts
             Whether to count the log and the impressions.
+        fused
+            Add `rrf` for each encoder. It is the one feature that depends on which candidates are given together.
         window_days
             Days that are counted before a row's day.
         prior_impressions
@@ -178,7 +189,14 @@ class RankFeatures:
                 name, one = next(iter(loaded.items()))
                 table.check_encoder(f"encoder '{name}'" if name else "the encoder", one.fingerprint, one.dim)
         sources = entity_sources(opened.path)
+        if fused and not loaded:
+            raise SettingError("--rrf fuses the cosine of an encoder with BM25; name one with --encoder.")
         catalogue = Catalogue(sources, progress)
+        if fused and not catalogue.fields:
+            raise SettingError(
+                f"--rrf fuses a cosine with BM25, and the pins and products of {opened.path} have no text column; "
+                "leave --rrf out."
+            )
         counted = CountFeatures.of(
             opened,
             catalogue,
@@ -211,7 +229,8 @@ class RankFeatures:
             for name, one in loaded.items()
         }
         text = TextFeatures(opened, catalogue, leave_out_own_query=leave_out_own_query)
-        return cls(catalogue, counted, columns, text, f"catalogue of {opened.info.name}", resources)
+        version = f"catalogue of {opened.info.name}"
+        return cls(catalogue, counted, columns, text, version, resources, fused=fused)
 
     @property
     def records(self) -> dict[str, TrainingRecord]:
@@ -260,9 +279,22 @@ class RankFeatures:
                     f"The pairs have no column '{name}'; their columns are {', '.join(table.column_names)}."
                 )
         parts = [self._batch(table.slice(start, BATCH_ROWS)) for start in range(0, table.num_rows, BATCH_ROWS)]
-        return pa.Table.from_batches(parts, schema=self.schema)
+        found = pa.Table.from_batches([part for part, _ in parts], schema=self._of_pairs)
+        if not self.fused:
+            return found
+        entities = np.concatenate([rows for _, rows in parts]) if parts else np.empty(0, np.int32)
+        return self._with_fused(found, request_numbers(table), entities)
 
-    def _batch(self, pairs: pa.Table) -> pa.RecordBatch:
+    def _with_fused(self, found: pa.Table, requests: Int64, entities: Int32) -> pa.Table:
+        """The columns and, for each encoder, its cosine fused with BM25."""
+        words = np.sum([_values(found, name) for name in found.column_names if name.startswith("bm25_")], axis=0)
+        for one in self._encoders.values():
+            both = reciprocal_ranks(requests, entities, [_values(found, f"{one.prefix}cosine"), words])
+            found = found.append_column(f"{one.prefix}{RRF}", pa.array(both, from_pandas=True))
+        return found.cast(self.schema)
+
+    def _batch(self, pairs: pa.Table) -> tuple[pa.RecordBatch, Int32]:
+        """The features of each pair alone, and rows of the catalogue."""
         catalogue = self._catalogue
         raw = pc.dictionary_encode(_texts(pairs, "query"))
         distinct = raw.dictionary
@@ -287,7 +319,7 @@ class RankFeatures:
         for one in self._encoders.values():
             values += one.columns(queries, query_rows, entity_rows)
         arrays = [pa.array(np.ascontiguousarray(column, dtype=np.float32), from_pandas=True) for column in values]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        return pa.RecordBatch.from_arrays(arrays, schema=self._of_pairs), entity_rows
 
     def _described(self, text_version: str) -> Iterator[FeatureColumn]:
         for name, source in self._text.names():
@@ -299,10 +331,19 @@ class RankFeatures:
             shown = f"encoder '{name}'" if name else "encoder"
             for column in one.names:
                 yield FeatureColumn(column, "float32", shown, one.encoder.fingerprint)
+        for one in self._encoders.values() if self.fused else ():
+            told = f"reciprocal ranks of {one.prefix}cosine and of the sum of bm25_* among the request's candidates"
+            yield FeatureColumn(f"{one.prefix}{RRF}", "float32", told, one.encoder.fingerprint)
 
 
 def _texts(table: pa.Table, column: str) -> pa.LargeStringArray:
     return as_strings(table.column(column), f"the pairs: column '{column}'")
+
+
+def _values(table: pa.Table, column: str) -> Float32:
+    """A column as float32 (P,), NaN for null."""
+    values: Float32 = table[column].to_numpy().astype(np.float32)
+    return values
 
 
 def _load_encoders(

@@ -19,7 +19,7 @@ from evaluation.bootstrap import Interval
 from evaluation.corpus_samples import expected_hits
 from evaluation.judged_pairs import group_mean_figures
 from evaluation.reproduction.questions import Question, QuestionSet
-from evaluation.reproduction.rank_files import Ranks
+from evaluation.reproduction.rank_files import Ranks, without_training
 from evaluation.reproduction.results import Cell, Difference, Estimate
 
 __all__ = ["Bootstrap", "Measured", "estimate", "question_cells"]
@@ -40,14 +40,15 @@ class Bootstrap:
 class Measured:
     """Ranks of all systems: system -> those of each seed (one for a system without seeds).
 
-    With `corpus`, figures are what a random corpus of that many entities gives on average, worked out from the ranks in
-    the whole one.
+    With `without_training`, figures are those in the corpus without each query's training positives. With `corpus`,
+    they are what a random corpus of that many entities gives on average, worked out from the ranks in the whole one.
     """
 
     questions: QuestionSet
     ranks: Mapping[str, Sequence[Ranks]]
     bootstrap: Bootstrap
     corpus: int | None = None
+    without_training: bool = False
 
     def answers(self, system: str, question: Question) -> bool:
         """Whether the system was measured on the question's pairs."""
@@ -55,7 +56,8 @@ class Measured:
 
     def hits(self, system: str, group: str) -> list[npt.NDArray[np.float64]]:
         """Of each seed float64 (P,): whether each pair's positive is among the first `K`, or how probable that is."""
-        ranks = [of_seed[group] for of_seed in self.ranks[system]]
+        key = without_training(group) if self.without_training else group
+        ranks = [of_seed[key] for of_seed in self.ranks[system]]
         if self.corpus is None:
             return [(of_seed <= K).astype(np.float64) for of_seed in ranks]
         pairs = self.questions.groups[group].pairs

@@ -10,22 +10,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from evaluation.judged import as_qrels
 from evaluation.reproduction.figures import Bootstrap
 from evaluation.reproduction.pictures import Scorer, corpus_curve, cosine_histogram, gallery, gallery_queries
 from evaluation.reproduction.progress import Progress, silent
 from evaluation.reproduction.questions import PairGroup, QuestionSet
-from evaluation.reproduction.rank_files import Ranks, kept_ranks
+from evaluation.reproduction.rank_files import Ranks, kept_ranks, without_training
 from evaluation.reproduction.results import CorpusCurve, Histogram, Query
 from evaluation.reproduction.systems import (
     BASELINES,
+    FUSED,
     SEARCHSAGE,
     baseline_ranks,
     cut,
+    fused_with,
     lexical_scorer_of,
     parse,
     ranks_of_vectors,
+    token_scorer,
 )
 from evaluation.reproduction.tables import LABELS
 from evaluation.reproduction.trainings import Training
@@ -33,6 +37,7 @@ from evaluation.reproduction.variations import BASE
 from evaluation.reproduction.vectors import Entities, PretrainedSource, StudyVectors, TrainedSource, Vectors
 from omnifeat.data.dataset import Dataset
 from omnifeat.pretrained import PretrainedEncoder
+from omnifeat.retrieval.lexical import LexicalScorer
 from omnifeat.training.pooled_outputs import PooledOutputs
 
 __all__ = ["StudyMeasures"]
@@ -61,6 +66,8 @@ class StudyMeasures:
         self._entities = Entities(dataset, questions.groups)
         self._digest = questions.digest()
         self._kept: dict[str, StudyVectors] = {}
+        self._pretrained_vectors: StudyVectors | None = None
+        self._fitted: tuple[pa.StringArray, LexicalScorer] | None = None
         self.seconds = 0.0
 
     def ranks(self, systems: Sequence[str], progress: Progress = silent) -> dict[str, list[Ranks]]:
@@ -84,40 +91,57 @@ class StudyMeasures:
                         vectors = self._shown(name) if shown else self._vectors(training)
                         for system in of_model[name]:
                             found[system].insert(0, self._trained(system, training, vectors))
-                elif name in BASELINES or name == "pretrained":
-                    measure = partial(self._baseline, name) if name in BASELINES else self._untrained
-                    found[name].append(kept_ranks(self._folder, name, self._digest, measure))
+                elif name in BASELINES:
+                    found[name].append(kept_ranks(self._folder, name, self._digest, partial(self._baseline, name)))
+                elif name == "pretrained":
+                    for system in of_model[name]:
+                        measure = partial(self._untrained, system)
+                        found[system].append(kept_ranks(self._folder, system, self._digest, measure))
+        self._pretrained_vectors = self._fitted = None
         self.seconds += time.monotonic() - started
         measured = {system: [ranks for ranks in of_seeds if ranks] for system, of_seeds in found.items()}
         return {system: of_seeds for system, of_seeds in measured.items() if of_seeds}
 
     def _trained(self, system: str, training: Training, vectors: StudyVectors) -> Ranks:
-        _, existing, width = parse(system)
         return kept_ranks(
             self._folder, f"{system}-seed{training.seed}", f"{self._digest} {training.trained.fingerprint}",
-            lambda: self._by_vectors(vectors, existing=existing, width=width),
+            lambda: self._by_vectors(system, vectors),
         )  # fmt: skip
 
     def _baseline(self, name: str) -> dict[str, IntArray]:
-        return {
-            key: baseline_ranks(name, group, self._entities.table(group), self._seed)
-            for key, group in self._groups.items()
-        }
+        return _by_name(
+            {
+                key: baseline_ranks(name, group, self._entities.table(group), self._seed)
+                for key, group in self._groups.items()
+            }
+        )
 
-    def _untrained(self) -> dict[str, IntArray]:
+    def _untrained(self, system: str) -> dict[str, IntArray]:
         if self._pretrained is None:
             return {}
-        return self._by_vectors(StudyVectors(PretrainedSource(self._pretrained), self._groups, self._entities))
+        if self._pretrained_vectors is None:
+            source = PretrainedSource(self._pretrained)
+            self._pretrained_vectors = StudyVectors(source, self._groups, self._entities)
+        return self._by_vectors(system, self._pretrained_vectors)
 
-    def _by_vectors(
-        self, vectors: StudyVectors, *, existing: bool = False, width: int | None = None
-    ) -> dict[str, IntArray]:
+    def _by_vectors(self, system: str, vectors: StudyVectors) -> dict[str, IntArray]:
+        _, existing, width = parse(system)
         found = {}
         for key, group in self._groups.items():
             of_group = vectors.of(group, existing=existing)
-            if of_group is not None:
+            if of_group is None:
+                continue
+            if system.startswith(FUSED):
+                found[key] = fused_with(self._words(group), cut(of_group, width), group)
+            else:
                 found[key] = ranks_of_vectors(cut(of_group, width), group, threads=self._threads)
-        return found
+        return _by_name(found)
+
+    def _words(self, group: PairGroup) -> LexicalScorer:
+        """Fitted on the group's entities; the last one is kept, for groups of one type mostly rank the same."""
+        if self._fitted is None or not self._fitted[0].equals(group.pairs.entity_ids):
+            self._fitted = (group.pairs.entity_ids, token_scorer("bm25", self._entities.table(group)))
+        return self._fitted[1]
 
     def _vectors(self, training: Training) -> StudyVectors:
         return StudyVectors(TrainedSource(training.path, self._threads, self._pooled), self._groups, self._entities)
@@ -177,6 +201,14 @@ class StudyMeasures:
         agreed = as_qrels(table[table["entity_type"] == entity_type])
         named = zip(agreed["query_id"], agreed["doc_id"], agreed["relevance"], strict=True)
         return {(query, entity_id): float(grade) for query, entity_id, grade in named}
+
+
+def _by_name(ranks: Mapping[str, IntArray]) -> dict[str, IntArray]:
+    """Ranks (2, P) of each group by what they are kept under."""
+    named: dict[str, IntArray] = {}
+    for key, (among_all, without) in ranks.items():
+        named |= {key: among_all, without_training(key): without}
+    return named
 
 
 def _scorer(vectors: Vectors) -> Scorer:

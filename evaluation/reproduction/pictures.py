@@ -72,7 +72,7 @@ def corpus_curve(
         in_corpus = np.zeros(len(pairs.in_corpus), dtype=bool)
         in_corpus[order[:size]] = True
         part = replace(group, pairs=replace(pairs, in_corpus=in_corpus))
-        ranks = ranks_of_vectors(asked, part, most=K, threads=threads)
+        ranks = ranks_of_vectors(asked, part, most=K, threads=threads)[0]
         sums = per_query_sums((ranks <= K).astype(np.float64)[:, None], pairs.pair_queries, len(pairs.queries))
         found = cluster_intervals(*sums, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
         recall.append(estimate(found[0]))

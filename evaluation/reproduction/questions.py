@@ -27,11 +27,12 @@ from evaluation.catalogue import catalogue_ids, listed_ids
 from evaluation.groups import pair_groups
 from evaluation.judged_pairs import JudgedPositives, judged_positives
 from evaluation.recall import EvaluationPairs
-from evaluation.seen_pairs import seen_in_training
+from evaluation.training_positives import are_among, logged_positives
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.schema import ENTITY_TABLES
 from omnifeat.data.splits import split_rows
 from omnifeat.errors import DataError
+from omnifeat.ranks import Excluded
 
 __all__ = ["PairGroup", "Question", "QuestionSet", "questions_of"]
 
@@ -50,6 +51,13 @@ class PairGroup:
     entity_type: str
     pairs: EvaluationPairs
     seen: BoolArray  # (P,) pairs that the training part of the log has too, by any action
+    training: Excluded | None = None  # entities that a query led to in that part; see `evaluation.training_positives`
+
+    @property
+    def exclusions(self) -> list[Excluded]:
+        """What counts against no positive: the query's other positives, and these and its training positives."""
+        others = self.pairs.excluded(True)
+        return [others, others if self.training is None else others.union(self.training)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +105,10 @@ class QuestionSet:
         """Hash of the pairs and the corpora: figures of another set are not to be mixed with these."""
         digest = hashlib.sha256()
         for key in sorted(self.groups):
-            pairs = self.groups[key].pairs
+            pairs, left_out = self.groups[key].pairs, self.groups[key].exclusions[1]
             digest.update(key.encode())
             digest.update("\n".join(pairs.queries).encode())
-            for array in (pairs.pair_queries, pairs.pair_positives, pairs.in_corpus):
+            for array in (pairs.pair_queries, pairs.pair_positives, pairs.in_corpus, *vars(left_out).values()):
                 digest.update(np.ascontiguousarray(array).tobytes())
             for text in pairs.entity_ids.to_pylist():
                 digest.update(text.encode() + b"\n")
@@ -157,9 +165,7 @@ def questions_of(
         )  # fmt: skip
         if len(chosen):
             pairs = in_corpus(*_texts(chosen))
-            ranked[entity_type] = PairGroup(
-                entity_type, entity_type, pairs, seen_in_training(dataset, entity_type, pairs)[0]
-            )
+            ranked[entity_type] = _group(entity_type, dataset, entity_type, pairs)
             of_values, _ = pair_groups(dataset, entity_type, ("engagements", chosen), pairs, by, None)
             held |= set(of_values)
             if groups is not None:
@@ -171,7 +177,7 @@ def questions_of(
         if judged is not None and of_type is not None and len(of_type):
             relevant = in_corpus(*_texts(of_type))
             key = f"{entity_type} judged"
-            ranked[key] = PairGroup(key, entity_type, relevant, seen_in_training(dataset, entity_type, relevant)[0])
+            ranked[key] = _group(key, dataset, entity_type, relevant)
             questions |= _relevance(entity_type, replace(judged, table=of_type), relevant)
     if not questions:
         raise DataError(
@@ -184,6 +190,11 @@ def questions_of(
             f"no test pair of {dataset.path} has '{missing}' in {by}; the groups may be {', '.join(sorted(held))}"
         )
     return QuestionSet(ranked, questions, None if judged is None else judged.relevant_grade)
+
+
+def _group(key: str, dataset: Dataset, entity_type: str, pairs: EvaluationPairs) -> PairGroup:
+    training = logged_positives(dataset, entity_type, pairs)
+    return PairGroup(key, entity_type, pairs, are_among(training, pairs), training)
 
 
 def _judged(dataset: Dataset) -> JudgedPositives | None:

@@ -1,6 +1,7 @@
 """Ranks of every system on every question, kept in files, so that tables cost no second measuring.
 
-measures/NAME.npz    group -> ranks int32 (P,), and `key`: what they were measured on and with
+measures/NAME.npz    group -> ranks int32 (P,) among all and, under `without_training(group)`, in the corpus without the
+                     query's training positives; and `key`: what they were measured on and with
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from omnifeat.data.files import replace_when_whole
 from omnifeat.data.writing import output_error
 from omnifeat.errors import DataError
 
-__all__ = ["Ranks", "kept_ranks"]
+__all__ = ["Ranks", "kept_ranks", "without_training"]
 
 _LARGEST = 2**34  # bytes of a file's ranks
 
 Ranks = Mapping[str, npt.NDArray[np.int32]]
+
+
+def without_training(group: str) -> str:
+    """Under what the ranks of a group stand that were measured without training positives."""
+    return f"{group} without training positives"
 
 
 def kept_ranks(folder: Path, name: str, key: str, measure: Callable[[], Mapping[str, npt.NDArray[np.int64]]]) -> Ranks:

@@ -161,7 +161,7 @@ def _recall(
             replace(vectors, queries=vectors.queries[generator.permutation(len(vectors.queries))])
             for _ in range(_DEALS)
         ]
-        right, *by_deal = (ranks_of_vectors(some, group, most=K, threads=threads) <= K for some in (vectors, *dealt))
+        right, *by_deal = (ranks_of_vectors(some, group, most=K, threads=threads)[0] <= K for some in (vectors, *dealt))
         found[key] = _Found(right, np.mean(by_deal, axis=0))
     return found
 

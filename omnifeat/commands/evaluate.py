@@ -77,6 +77,14 @@ def recall(
     count_other_positives: Annotated[
         bool, typer.Option("--count-other-positives", help="Let a query's other positives count as competitors.")
     ] = False,
+    hybrid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rows fused by reciprocal rank, as bm25-words+learned (weights chosen on development pairs) or "
+            "bm25-words+2*learned; repeat."
+        ),
+    ] = None,
+    rrf_k: Annotated[float, typer.Option("--rrf-k", help="k of the fusion: 1 / (k + rank).")] = 60.0,
     bootstrap: BootstrapOption = 1000,
     level: LevelOption = 0.95,
     seed: SeedOption = 0,
@@ -85,18 +93,12 @@ def recall(
     as_json: JsonOption = False,
 ) -> None:
     """Recall@k of the split's engaged pairs: the trained encoder beside baselines, with intervals."""
-    from evaluation.recall_study import REFERENCE, RecallSettings, recall_studies
-    from evaluation.reports import (
-        ReportContext,
-        check_target,
-        new_recall_rows,
-        pairs_name,
-        recall_json,
-        recall_rows,
-        write_recall,
-    )
+    from evaluation.hybrids import parse_hybrid
+    from evaluation.recall_reports import measured_parts, pairs_name, recall_json, write_recall
+    from evaluation.recall_settings import REFERENCE, RecallSettings
+    from evaluation.recall_study import recall_studies
+    from evaluation.reports import ReportContext, check_target
     from evaluation.runs import checked_run, read_run_table, with_query_texts
-    from evaluation.seen_pairs import what_is_known
     from evaluation.tables import text_table
     from omnifeat.corpus_tables import CorpusTables
     from omnifeat.data.dataset import Dataset
@@ -130,6 +132,8 @@ def recall(
         corpus="auto" if corpus_size is not None else corpus,
         corpus_size=corpus_size,
         leave_out_other_positives=not count_other_positives,
+        hybrids=tuple(parse_hybrid(text) for text in hybrid or ()),
+        rrf_k=rrf_k,
         pretrained_fields=_listed(pretrained_fields) or (),
         resamples=bootstrap,
         level=level,
@@ -181,11 +185,8 @@ def recall(
             f"{plural}, {pairs_name(settings)}: {study.overall.pairs:,} pairs of {study.overall.queries:,} queries "
             f"among {study.corpus:,} entities ({study.corpus_source})"
         )
-        tables += [title, text_table(*recall_rows(study, settings))]
-        if trained is not None:
-            tables.append(what_is_known(study.knowledge, encoder))
-        if study.new:
-            tables.append(text_table(*new_recall_rows(study, settings)))
+        tables += [title, *measured_parts(study, settings, encoder, text_table)]
+        tables += [f"{name}: {told}" for name, told in study.hybrids.items()]
     result = {**recall_json(studies, settings, context), "files": [str(path) for path in files]}
     report(result, as_json, [*tables, *(f"wrote {path}" for path in files)])
 

@@ -30,6 +30,12 @@ def main(
     counts: Annotated[
         bool, typer.Option("--counts/--no-counts", help="Count the log and the impressions from before the split.")
     ] = True,
+    rrf: Annotated[
+        bool,
+        typer.Option(
+            "--rrf", help="Add the cosine and BM25 fused by their ranks among the request's candidates, as rrf."
+        ),
+    ] = False,
     window_days: Annotated[int, typer.Option(min=1, help="Days that are counted before a row's day.")] = 28,
     prior_impressions: Annotated[float, typer.Option(help="Impressions that the prior of a click rate weighs.")] = 20.0,
     leave_out_own_query: Annotated[
@@ -58,7 +64,7 @@ def main(
 
     check_free(output, overwrite)
     if not (impressions or judgments):
-        for name, given in (("part", part), ("encoder", encoder), ("embeddings", embeddings)):
+        for name, given in (("part", part), ("encoder", encoder), ("embeddings", embeddings), ("rrf", rrf)):
             if given:
                 raise SettingError(f"--{name} goes with --impressions or --judgments of a dataset; add one of them.")
         _of_text(pairs, output, entities, text_fields, strict, as_json, overwrite)
@@ -80,6 +86,7 @@ def main(
         settings={
             "embeddings": embeddings or [],
             "counts": counts,
+            "fused": rrf,
             "window_days": window_days,
             "prior_impressions": prior_impressions,
             "leave_out_own_query": leave_out_own_query,

@@ -60,6 +60,9 @@ class RankedPairs:
         Rows of `queries` and of `known`.
     excluded
         Rows of `known` that do not count, per query; the pair's own positive may be among them.
+    competing
+        Rows of `known` that stand in `excluded` as well, and that do count for `PositiveRanks.with_competing`: so two
+        figures come from one reading of the corpus.
     """
 
     queries: Float32
@@ -68,6 +71,7 @@ class RankedPairs:
     pair_queries: Int64
     pair_positives: Int64
     excluded: Excluded | None = None
+    competing: Excluded | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class PositiveRanks:
         Of pairs with candidates, how many were decided again by the exact score.
     product
         The quick product.
+    with_competing
+        Ranks where what `RankedPairs.competing` names does count; the same as `ranks` where it names nothing.
     """
 
     ranks: Int64
@@ -96,6 +102,7 @@ class PositiveRanks:
     compared: int
     borderline: int
     product: str
+    with_competing: Int64
 
 
 def positive_ranks(
@@ -170,6 +177,8 @@ class _Counting:
         self._score_P = exact_scores(self._queries, self._query_P, self._known, self._positive_P)
         self._before_P = np.zeros(len(self._query_P), np.int64)
         self._left_out_entity, self._left_out_pair = self._left_out(pairs.excluded)
+        self._competing_entity, self._competing_pair = self._left_out(pairs.competing)
+        self._present_K = np.zeros(len(self._ids), np.bool_)  # known entities that stood in the corpus so far
         self._coarse: CoarseQueries = product.queries(self._queries)
         self._candidates = self._compared = self._borderline = 0
 
@@ -180,12 +189,20 @@ class _Counting:
             self._add(block)
             if on_block is not None:
                 on_block(len(block.vectors))
-        before_P = self._before_P if self._most is None else np.minimum(self._before_P, self._most)
-        ranks = np.empty(len(before_P), np.int64)
-        ranks[self._order] = before_P + 1
+        with_competing_P = self._before_P.copy()
+        # a pair that was left early has `most` before it already, so that what stood later is of no account
+        there = self._present_K[self._competing_entity]
+        np.add.at(with_competing_P, self._competing_pair[there], 1)
         return PositiveRanks(
-            ranks, self._most, self._candidates, self._compared, self._borderline, self._product.name
+            self._ranks(self._before_P), self._most, self._candidates, self._compared, self._borderline,
+            self._product.name, self._ranks(with_competing_P),
         )  # fmt: skip
+
+    def _ranks(self, before_P: Int64) -> Int64:
+        """Ranks in the order of the pairs as they were given."""
+        ranks = np.empty(len(before_P), np.int64)
+        ranks[self._order] = 1 + (before_P if self._most is None else np.minimum(before_P, self._most))
+        return ranks
 
     def _add(self, block: CorpusBlock) -> None:
         ids = _text(block.ids)
@@ -249,11 +266,12 @@ class _Counting:
 
     def _take_out(self, ids: pa.LargeStringArray, open_P: Int64) -> None:
         """Uncount what does not count and stands in this block, for the pairs that it was counted for."""
-        if not len(self._left_out_pair):
+        if not len(self._left_out_pair) and not len(self._competing_pair):
             return
         rows = self._index.find(ids)
         present, counted = np.zeros(len(self._ids), np.bool_), np.zeros(len(self._query_P), np.bool_)
         present[rows[rows >= 0]] = True
+        self._present_K |= present
         counted[open_P] = True
         taken = present[self._left_out_entity] & counted[self._left_out_pair]
         np.subtract.at(self._before_P, self._left_out_pair[taken], 1)

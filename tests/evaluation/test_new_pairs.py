@@ -118,7 +118,7 @@ def test_the_command_prints_and_writes_what_the_encoder_knew(
     told = json.loads((tmp_path / "known" / "recall.json").read_text())["studies"][0]
     assert told["trained_on"] == {"pair": 2, "query": 1, "neither": 4}
     assert told["new"][NEW_PAIRS]["pairs"] == 5
-    assert "| new pairs | 5 | 5 |" in (tmp_path / "known" / "recall.md").read_text()
+    assert "| new pairs | without training positives | 5 | 5 |" in (tmp_path / "known" / "recall.md").read_text()
     done = omnifeat(*arguments, "-o", tmp_path / "unknown", "--bootstrap", 20)
     assert "Which pairs the encoder was trained on is unknown" in done.stdout
     assert json.loads((tmp_path / "unknown" / "recall.json").read_text())["studies"][0]["trained_on"] is None

@@ -1,5 +1,7 @@
 """Cells worked by hand, and verdicts of claims."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +13,7 @@ from evaluation.reproduction.claims import claims_of
 from evaluation.reproduction.corpus_sizes import corpus_size_table
 from evaluation.reproduction.figures import Bootstrap, Measured, question_cells
 from evaluation.reproduction.questions import PairGroup, Question, QuestionSet
+from evaluation.reproduction.rank_files import without_training
 from evaluation.reproduction.results import Cell, Column, Difference, Estimate, Row, Table
 from evaluation.reproduction.systems import Vectors, cut, parse
 from evaluation.reproduction.tables import build_table, lacking_text, plan_of
@@ -37,6 +40,15 @@ def test_a_cell_by_hand() -> None:
     assert (cells["one"].pairs, cells["one"].queries) == (4, 3)
     assert cells["two"].difference is None
     assert cells["two"].per_seed == []
+
+
+def test_figures_without_training_positives_are_of_their_own_ranks() -> None:
+    """Of 4 pairs the second stands too far behind among all, and not without what its query led to before."""
+    ranks = {"pin": np.array([1, 12, 11, 3]), without_training("pin"): np.array([1, 10, 11, 3])}
+    among = Measured(QuestionSet({"pin": GROUP}, {"pin/save": SAVE}, None), {"one": [ranks]}, Bootstrap(0))
+    assert question_cells(among, SAVE, {"one": None})["one"].ours.value == 0.5
+    without = replace(among, without_training=True)
+    assert question_cells(without, SAVE, {"one": None})["one"].ours.value == 0.75
 
 
 def test_a_mean_over_countries_by_hand() -> None:

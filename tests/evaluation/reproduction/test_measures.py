@@ -13,6 +13,7 @@ from evaluation.reproduction import measures as measures_module
 from evaluation.reproduction.figures import Bootstrap
 from evaluation.reproduction.measures import StudyMeasures
 from evaluation.reproduction.questions import QuestionSet, questions_of
+from evaluation.reproduction.rank_files import without_training
 from evaluation.reproduction.study import StudySettings, study_encoder, study_training
 from evaluation.reproduction.systems import SEARCHSAGE
 from evaluation.reproduction.trainings import Training, run_training
@@ -117,11 +118,28 @@ def test_each_encoder_encodes_once_and_two_are_held_at_most(
     def study() -> StudyMeasures:
         return StudyMeasures(log, questions, trained, tmp_path, pretrained=None, seed=0, threads=1)
 
-    systems = [BASE, SEARCHSAGE, "native-text", f"{BASE}/existing", f"{BASE}@16", "native-text@16", "bm25"]
+    systems = [
+        BASE,
+        SEARCHSAGE,
+        "native-text",
+        f"{BASE}/existing",
+        f"{BASE}@16",
+        "native-text@16",
+        "bm25",
+        f"bm25+{BASE}",
+    ]
     measures = study()
     ranks = measures.ranks([*systems, "no-compatibility"])
     assert list(ranks) == systems
-    assert all(set(of_seed) == set(questions.groups) for (of_seed,) in ranks.values())
+    kept = {key for group in questions.groups for key in (group, without_training(group))}
+    assert all(set(of_seed) == kept for (of_seed,) in ranks.values())
+    for key, group in questions.groups.items():
+        for (of_seed,) in (ranks[system] for system in systems if "+" not in system):
+            assert (of_seed[without_training(key)] <= of_seed[key]).all()
+        fused = ranks[f"bm25+{BASE}"][0][key]
+        assert not np.array_equal(fused, ranks[BASE][0][key])
+        assert (fused <= ranks[BASE][0][key] + ranks["bm25"][0][key]).all()  # who is behind is behind by one of them
+        assert group.training is not None
     pictures = measures.pictures(Bootstrap(20, 0.95, 0))
     base, sage, native = (training.trained.fingerprint for training in trained)
     existing = {(name, "encode_compatibility", kind): 1 for name in (base, sage) for kind in ("pin", "product")}

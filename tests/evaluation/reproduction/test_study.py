@@ -74,13 +74,24 @@ def test_a_study_from_end_to_end_that_was_killed(
     assert StudyResults.load(out / "results.json") == results
 
     table = next(table for table in results.tables if table.key == "2")
-    assert [row.key for row in table.rows] == ["random", "bm25", "searchsage/existing", "omnisearchsage"]
+    assert [row.key for row in table.rows] == [
+        *("random", "bm25", "searchsage/existing", "omnisearchsage", "bm25+omnisearchsage")
+    ]
+    fused = table.rows[4].cells["pin/save"]
+    assert fused.difference is not None
+    assert fused.difference.to == "bm25"
+    assert len(fused.per_seed) == 2
     base, sage = table.rows[3].cells["pin/save"], table.rows[2].cells["pin/save"]
     assert base.difference is not None
     assert base.difference.value == pytest.approx(base.ours.value - sage.ours.value)
     assert len(base.per_seed) == 2
     assert (base.paper, sage.paper) == (0.65, 0.39)
-    assert {table.key for table in results.tables} == {"2", "3", "new pairs"}
+    assert {table.key for table in results.tables} == {"2", "3", "new pairs", "new pairs among all"}
+    without, among = (next(t for t in results.tables if t.key == key) for key in ("new pairs", "new pairs among all"))
+    assert [row.key for row in without.rows] == [row.key for row in among.rows] == [row.key for row in table.rows]
+    for left, whole in zip(without.rows[:-1], among.rows[:-1], strict=True):
+        assert all(left.cells[key].ours.value >= cell.ours.value for key, cell in whole.cells.items())
+        assert all(left.cells[key].pairs == cell.pairs for key, cell in whole.cells.items())
     assert {claim.table for claim in results.claims} == {"2", "3"}
     assert len(results.gallery) == 16
     assert {histogram.entity_type for histogram in results.histograms} == {"pin", "product", "query"}
@@ -189,7 +200,7 @@ def test_the_command(pairs: Dataset, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, [*arguments, "--json"])
     assert ran.exit_code == 0, ran.output
     told = json.loads(ran.stdout)
-    assert [table["key"] for table in told["tables"]] == ["2", "new pairs"]
+    assert [table["key"] for table in told["tables"]] == ["2", "new pairs", "new pairs among all"]
     assert {"report.html", "report.md", "results.json", "trainings", "measures"} <= {
         path.name for path in out.iterdir()
     }
