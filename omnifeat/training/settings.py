@@ -174,7 +174,7 @@ class TrainSettings:
 
 _PRESETS: dict[str, TrainSettings] = {
     "tiny": TrainSettings(batch_size=64, epochs=5, learning_rate=3e-3, warmup_steps=10, log_every=1),
-    "small": TrainSettings(),
+    "small": TrainSettings(batch_size=512, learning_rate=2e-3),
     "paper": TrainSettings(
         batch_size=10_240,
         steps=150_000,
