@@ -47,14 +47,19 @@ REASONS = (
 
 
 def column_names(
-    widths: Sequence[int], compatibility: Sequence[str], engaged: bool, blocks: Sequence[str] = ("learned",)
+    widths: Sequence[int],
+    compatibility: Sequence[str],
+    engaged: bool,
+    blocks: Sequence[str] = ("learned",),
+    trained: bool = True,
 ) -> list[str]:
     """Names of the cosine columns in their order; `compatibility` names the existing embeddings that are there.
 
-    Blocks have columns of their own where there are several.
+    Blocks have columns of their own where there are several. Of an entity encoder that was not trained neither the
+    whole cosine nor the learned block's is offered.
     """
-    names = ["cosine", *(f"cosine_{width}" for width in widths[:-1])]
-    names += [f"cosine_{name}" for name in blocks if len(blocks) > 1]
+    names = ["cosine", *(f"cosine_{width}" for width in widths[:-1])] if trained else []
+    names += [f"cosine_{name}" for name in blocks if len(blocks) > 1 and (trained or name != "learned")]
     names += [f"cosine_{name}" for name in compatibility]
     return [*names, "max_cosine_engaged_queries", "mean_cosine_engaged_queries"] if engaged else names
 
@@ -111,6 +116,8 @@ class PairColumns:
         int64 (Q,), a number per query text: engaged queries with the number of the pair's own query are left out.
     threads
         All cores if None.
+    trained
+        Whether the entity encoder was trained; see `column_names`.
     """
 
     widths: Sequence[int]
@@ -124,12 +131,13 @@ class PairColumns:
     leave_out: Int64 | None = None
     threads: int | None = None
     blocks: Mapping[str, int] = field(default_factory=dict)
+    trained: bool = True
 
     @property
     def names(self) -> list[str]:
         """Names of the columns in their order."""
         blocks = list(self.blocks) or ["learned"]
-        return column_names(self.widths, list(self.compatibility), self.engaged is not None, blocks)
+        return column_names(self.widths, list(self.compatibility), self.engaged is not None, blocks, self.trained)
 
     def of(self, query_rows_P: Rows, entity_rows_P: Rows) -> list[Float32]:
         """The columns, float32 (P,) each, in the order of `names`; -1 is no row, NaN no cosine.
@@ -148,8 +156,9 @@ class PairColumns:
             threads=self.threads,
         )
         whole = len(self.widths) - 1
-        columns = [learned[:, whole], *(learned[:, place] for place in range(whole))]
-        columns += [learned[:, place] for place in range(whole + 1, learned.shape[1])]
+        columns = [learned[:, whole], *(learned[:, place] for place in range(whole))] if self.trained else []
+        first_block = whole + 1 if self.trained else whole + 2
+        columns += [learned[:, place] for place in range(first_block, learned.shape[1])]
         scored_rows_P = np.where(np.isnan(learned[:, whole]), entity_rows_P.dtype.type(-1), entity_rows_P)
         width = self.blocks.get("learned", self.queries.shape[1])
         norms_Q = self.query_norms[:, whole + 1] if self.blocks else self.whole_query_norms

@@ -178,7 +178,7 @@ def feature_names(options: FeatureOptions) -> list[str]:
     widths = sorted({*config.matryoshka, dim})
     compatibility = [name for name in config.compatibility if name in present]
     told = [] if options.encoder.record is None else [TRAINED_ON]
-    names = column_names(widths, compatibility, ENGAGED in present, list(config.blocks))
+    names = column_names(widths, compatibility, ENGAGED in present, list(config.blocks), config.entity.trained)
     return [*names, *told, UNSCORED]
 
 

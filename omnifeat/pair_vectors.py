@@ -372,6 +372,7 @@ class PairVectors:
             leave_out=leave_out,
             threads=self._threads,
             blocks=self.blocks,
+            trained=self._encoder.config.entity.trained,
         )
 
     def _encode_texts(self, keys: KeyIndex, rows: Int64, into: Float32, description: str) -> None:

@@ -190,7 +190,28 @@ def test_a_resumed_run_of_blocks_equals_one_that_never_stopped(
     assert again.fingerprint == whole.fingerprint
 
 
-def test_settings_of_blocks_are_checked(config: EncoderConfig) -> None:
+def test_cosines_of_an_entity_encoder_that_was_not_trained_are_no_columns(
+    world: Dataset, config: EncoderConfig, tmp_path: Path
+) -> None:
+    pairs = pa.table({"query": ["red shoes cheap", "oak shelf small"], "entity_id": ["pin1", "pin2"]})
+    tasks = ("*/pinsage",)
+    for blocks, expected in ((SHARES, ["cosine_words", "cosine_text", "cosine_pinsage"]), ({}, ["cosine_pinsage"])):
+        chosen = dataclasses.replace(config, block_weights=blocks) if blocks else preset("tiny")
+        result = train(world, chosen, settings(tasks=tasks, text_steps=0), tmp_path / f"encoder{len(blocks)}")
+        encoder = FrozenEncoder.from_pretrained(result.path, device="cpu")
+        table = encoder.featurize(pairs, world.read("pins"), entity_type="pin")
+        assert [name for name in table.column_names if name.startswith("cosine")] == expected
+        assert table["unscored"].null_count == 2
+        queries = encoder.encode_queries(pairs["query"])
+        existing, _ = encoder.encode_compatibility(world.read("pins").slice(1, 2), "pinsage")
+        dots = (unit_parts(encoder, queries)["learned"] * existing[:, : encoder.config.dim]).sum(axis=1)
+        np.testing.assert_allclose(table["cosine_pinsage"].to_numpy(), dots, atol=1e-5)
+
+
+def test_settings_of_blocks_are_checked(world: Dataset, config: EncoderConfig) -> None:
+    unknown = dataclasses.replace(config, text=dataclasses.replace(config.text, fields=("title", "headline")))
+    with pytest.raises(SettingError, match=r"'text.fields' setting names 'headline', which is a column of none of"):
+        prepare_training_data(world, unknown)
     with pytest.raises(SettingError, match=r"'words.width' setting must be 0, or an integer from 2"):
         WordsConfig(width=1)
     with pytest.raises(SettingError, match=r"'block_weights' setting must be given for each of learned, words, text"):

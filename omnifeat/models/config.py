@@ -133,6 +133,9 @@ class EntityConfig(Settings):
         What the layers' output is added to: `"none"` as in the paper; `"text"`, the sum of the token embeddings;
         or a column of `continuous`. The last layer then starts at zero, so that an untrained encoder gives the text's
         sum, or the very vector that it was given.
+    trained
+        Whether a task trained the entity encoder; filled in when training starts. The cosines of one that was not
+        trained are no features.
     """
 
     trigrams: int = 64_000
@@ -150,6 +153,7 @@ class EntityConfig(Settings):
     text_pooling: str = "sum"
     dropout: float = 0.0
     residual: str = "none"
+    trained: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -179,6 +183,7 @@ class EntityConfig(Settings):
         pooling_fits = self.text_pooling in ("sum", "mean", "sqrt")
         check(pooling_fits, "entity.text_pooling", "'sum', 'mean' or 'sqrt'", self.text_pooling)
         check_share("entity.dropout", self.dropout)
+        check(isinstance(self.trained, bool), "entity.trained", "true or false", self.trained)
         choices = ("none", "text", *self.continuous)
         # columns are found when training starts, and until then any may be named
         residual_fits = (

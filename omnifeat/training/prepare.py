@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omnifeat.data.conform import first_width
 from omnifeat.data.dataset import Dataset
 from omnifeat.data.splits import HashSplit, Split, split_rows
-from omnifeat.errors import DataError
+from omnifeat.errors import DataError, SettingError
 from omnifeat.models.config import EncoderConfig, fitted_to
 from omnifeat.models.entity_features import EntityTable, entity_texts
 from omnifeat.models.query import make_query_tokenizer, make_text_tokenizer, with_width
@@ -21,7 +21,7 @@ from omnifeat.models.query_tokenizer import QueryTokenizer
 from omnifeat.models.training_record import TrainingRecord, id_hashes, pair_hashes, query_hashes
 from omnifeat.models.vectors import VectorColumn, vector_column
 from omnifeat.text import NgramSizes, NgramTokenizer
-from omnifeat.training.tasks import QUERY, Catalogue, PairSet, Task, build_pair_sets, chosen_tasks, tasks_of
+from omnifeat.training.tasks import ENTITY, QUERY, Catalogue, PairSet, Task, build_pair_sets, chosen_tasks, tasks_of
 
 __all__ = ["TrainingData", "prepare_training_data"]
 
@@ -138,6 +138,15 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequen
     dataset.require("engagements", *_ENGAGEMENT_COLUMNS)
     tables = _entity_tables(dataset, config)
     config = fitted_to(config, {_ENTITY_TABLES[kind]: _with_widths(table, config) for kind, table in tables.items()})
+    if config.text.model:
+        there = {name for table in tables.values() for name in table.column_names}
+        for name in config.text.fields:
+            if name not in there:
+                raise SettingError(
+                    f"The 'text.fields' setting names '{name}', which is a column of none of "
+                    f"{', '.join(_ENTITY_TABLES[kind] for kind in tables)}; name "
+                    "columns of text that the entities have."
+                )
     config = replace(config, text=with_width(config.text))
     ids = {kind: table.column("id").combine_chunks() for kind, table in tables.items()}
 
@@ -164,6 +173,8 @@ def prepare_training_data(dataset: Dataset, config: EncoderConfig, tasks: Sequen
     compatibility = {kind: [name for other, name in vectors if other == kind] for kind in tables}
     kept = chosen_tasks(tasks_of(pair_sets, compatibility), tasks)
     names = {task.pairs for task in kept}
+    is_trained = any(task.encoder == ENTITY for task in kept)
+    config = replace(config, entity=replace(config.entity, trained=is_trained))
     return TrainingData(
         config=config,
         query_tokenizer=query_tokenizer,
