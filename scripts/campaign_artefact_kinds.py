@@ -4,6 +4,7 @@
 of a changed folder up to date, as someone would who crafts one.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -60,8 +61,13 @@ def _rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 # encoders
 
 
-def _make_encoder(folder: Path) -> None:
+def _make_encoder_of_blocks(folder: Path) -> None:
+    _make_encoder(folder, blocks=True)
+
+
+def _make_encoder(folder: Path, *, blocks: bool = False) -> None:
     from omnifeat.frozen import FrozenEncoder
+    from omnifeat.models.block_config import WordsConfig
     from omnifeat.models.config import EncoderConfig, EntityConfig, QueryConfig, fitted_to
     from omnifeat.models.entity_features import entity_texts
     from omnifeat.models.omni import build_model
@@ -70,10 +76,17 @@ def _make_encoder(folder: Path) -> None:
 
     pins = pa.table({"id": ["a", "b"], "title": ["Red shoes", "blue hat"]})
     query = QueryConfig(hidden=16, layers=1, heads=2, vocab_size=120, max_length=12, pooling="mean")
-    config = fitted_to(
-        EncoderConfig(dim=8, query=query, entity=EntityConfig(hash_rows=40, text_dim=8, hidden=(8, 8)), matryoshka={}),
-        {"pins": pins.schema},
-    )
+    entity = EntityConfig(hash_rows=40, text_dim=8, hidden=(8, 8))
+    chosen = EncoderConfig(dim=8, query=query, entity=entity, matryoshka={})
+    if blocks:
+        chosen = dataclasses.replace(
+            chosen,
+            query=dataclasses.replace(query, model="ngrams"),
+            entity=dataclasses.replace(entity, residual="text"),
+            words=WordsConfig(width=16),
+            block_weights={"learned": 0.6, "words": 0.4},
+        )
+    config = fitted_to(chosen, {"pins": pins.schema})
     ngrams = NgramTokenizer.fit(entity_texts(pins, config.entity))
     tokenizer = make_query_tokenizer(config.query, QUERIES)
     model = build_model(config, tokenizer, ngrams.size, seed=0)
@@ -361,6 +374,7 @@ def _use_study(folder: Path) -> bytes:
 
 KINDS: dict[str, Kind] = {
     "encoder": Kind(_make_encoder, _use_encoder, _seal_encoder),
+    "encoder-of-blocks": Kind(_make_encoder_of_blocks, _use_encoder, _seal_encoder),
     "checkpoint": Kind(_make_checkpoint, _use_checkpoint),
     "ranker": _ranker("lambda-ranker"),
     "ranker-categories": _ranker("lambda-ranker", lightgbm_parameters={"categorical_feature": [0]}),

@@ -17,6 +17,7 @@ from omnifeat.errors import EncoderError, SettingError
 from omnifeat.frozen import FrozenEncoder
 from omnifeat.models.block_config import TextConfig, WordsConfig
 from omnifeat.models.config import EncoderConfig, preset
+from omnifeat.models.overrides import with_overrides
 from omnifeat.models.query import build_text_encoder
 from omnifeat.training.prepare import prepare_training_data
 from omnifeat.training.settings import TrainSettings, train_preset
@@ -206,6 +207,11 @@ def test_cosines_of_an_entity_encoder_that_was_not_trained_are_no_columns(
         existing, _ = encoder.encode_compatibility(world.read("pins").slice(1, 2), "pinsage")
         dots = (unit_parts(encoder, queries)["learned"] * existing[:, : encoder.config.dim]).sum(axis=1)
         np.testing.assert_allclose(table["cosine_pinsage"].to_numpy(), dots, atol=1e-5)
+
+
+def test_shares_can_be_given_one_by_one() -> None:
+    given = ["words.width=64", "block_weights.learned=0.7", "block_weights.words=0.3"]
+    assert with_overrides(preset("tiny"), given).shares == {"learned": 0.7, "words": 0.3}
 
 
 def test_settings_of_blocks_are_checked(world: Dataset, config: EncoderConfig) -> None:

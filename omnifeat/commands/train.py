@@ -82,6 +82,7 @@ def main(
     import torch.distributed
 
     from omnifeat.data.dataset import Dataset
+    from omnifeat.errors import SettingError
     from omnifeat.models.config import preset as encoder_preset
     from omnifeat.models.overrides import with_overrides
     from omnifeat.training.settings import train_preset
@@ -101,6 +102,8 @@ def main(
     if matryoshka:
         config = dataclasses.replace(config, matryoshka=_prefixes(matryoshka))
     config = with_overrides(config, settings_ or [])
+    if text_layers is not None and not config.text.model:
+        raise SettingError("The --text-layers are those of a --text-model, and none is given; give one too.")
     changes: dict[str, Any] = _given(
         tasks=tuple(tasks) if tasks else None,
         frequency=frequency,

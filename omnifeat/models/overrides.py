@@ -45,8 +45,8 @@ def with_overrides(config: EncoderConfig, assignments: Sequence[str]) -> Encoder
 
 
 def _is_open(groups: Sequence[str]) -> bool:
-    """Whether the group holds names of the user's own: widths of vectors and of prefixes."""
-    return bool(groups) and groups[-1] in ("continuous", "matryoshka", "compatibility_widths")
+    """Whether the group holds names of the user's own: widths of vectors and of prefixes, shares of blocks."""
+    return bool(groups) and groups[-1] in ("continuous", "matryoshka", "compatibility_widths", "block_weights")
 
 
 def _names(values: dict[str, Any], before: str = "") -> list[str]:

@@ -43,6 +43,7 @@ NGRAMS = "ngrams"
 # How many texts a pretrained tokenizer is tried on, and the share of word pieces of theirs that it need not know.
 _TRIED_TEXTS = 1000
 _MOST_UNKNOWN = 0.8
+_OTHERWISE = {"query encoder": ", or 'scratch' to train one from nothing"}
 # Names under which the families of Hugging Face encoders keep their dropout rates.
 _DROPOUT_SETTINGS = (
     "dropout",
@@ -266,5 +267,5 @@ def _text_folder(name: str, what: str) -> TransformersFolder:
         name,
         what=what,
         failed=f"No {what} can be loaded from",
-        remedy="give the folder or the hub name of a Hugging Face encoder, or 'scratch' to train one from nothing",
+        remedy="give the folder or the hub name of a Hugging Face encoder" + _OTHERWISE.get(what, ""),
     )

@@ -54,6 +54,9 @@ def test_table_and_overwrite(data: str, tmp_path: Path) -> None:
         (["--batch-size", "0"], "'batch_size' setting must be at least 1"),
         (["--matryoshka", "half"], "--matryoshka must be WIDTH:WEIGHT"),
         (["--pooling", "max"], "query.pooling"),
+        (["--text-layers", "2"], "The --text-layers are those of a --text-model, and none is given"),
+        (["--text-model", "no-such-folder/no-such-model/at-all"], "No text encoder can be loaded"),
+        (["--set", "block_weights.learned=0"], "block_weights.learned"),
         (["--query-model", "no-such-folder/no-such-model/at-all"], "No tokenizer can be loaded"),
     ],
 )
