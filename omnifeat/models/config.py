@@ -18,7 +18,9 @@ from omnifeat.models.block_config import BLOCKS, TextConfig, WordsConfig
 from omnifeat.models.setting_checks import Settings, check, check_share, is_int
 
 __all__ = [
+    "NGRAMS",
     "PRESETS",
+    "SCRATCH",
     "TEXT_FIELDS",
     "EncoderConfig",
     "EntityConfig",
@@ -27,6 +29,8 @@ __all__ = [
     "preset",
 ]
 
+# Query encoders that are built and not loaded; any other `QueryConfig.model` is a folder or a name.
+NGRAMS, SCRATCH = "ngrams", "scratch"
 # Text columns of pins and products (section 3.3); `board_titles` and `engaged_queries` are lists.
 TEXT_FIELDS = (
     "title",

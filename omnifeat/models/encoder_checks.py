@@ -13,7 +13,7 @@ from torch import nn
 
 from omnifeat.data.artefacts import checked, member
 from omnifeat.errors import EncoderError, SettingError
-from omnifeat.models.config import EncoderConfig
+from omnifeat.models.config import NGRAMS, EncoderConfig
 from omnifeat.transformers_checks import Tensors
 
 __all__ = ["ENCODER_REMEDY", "check_file", "check_fit", "check_names", "check_sizes", "encoder_config"]
@@ -114,7 +114,7 @@ def check_sizes(settings: Mapping[str, Any], config: EncoderConfig, tensors: Ten
     _check_shapes(wanted, tensors, where)
     if config.words.width:
         _check_shapes({"words.weights": (vocabulary,), "words.average_length": (), "words.longest": ()}, tensors, where)
-    if config.query.model == "ngrams":
+    if config.query.model == NGRAMS:
         wanted = {"query.mlp.0.weight": (config.query.hidden, entity.text_dim)}
         _check_shapes(wanted, tensors, where)
         return

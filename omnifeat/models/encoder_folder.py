@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from omnifeat import __version__
 from omnifeat.data.artefacts import LibraryCall, member, read_bytes, read_object, regular_file
 from omnifeat.errors import EncoderError, SettingError
-from omnifeat.models.config import EncoderConfig
+from omnifeat.models.config import NGRAMS, SCRATCH, EncoderConfig
 from omnifeat.models.encoder_checks import (
     ENCODER_REMEDY,
     check_file,
@@ -39,8 +39,6 @@ from omnifeat.models.encoder_checks import (
 from omnifeat.models.model_card import model_card
 from omnifeat.models.omni import OmniModel
 from omnifeat.models.query import (
-    NGRAMS,
-    SCRATCH,
     QueryEncoder,
     QueryTokenizer,
     query_encoder_from_settings,

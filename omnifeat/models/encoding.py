@@ -102,8 +102,6 @@ def encode_text(encoder: TextEncoder, pieces: Pieces, rows: Rows, device: torch.
 
 
 def _text(encoder: TextEncoder, table: QueryTable | EntityTable, rows: Rows, device: torch.device) -> Tensor:
-    if table.text_vectors is not None:
-        return table.text_vectors[torch.from_numpy(rows)].to(device)
     assert table.text is not None  # noqa: S101 - made wherever there is a block of text
     return encode_text(encoder, table.text, rows, device)
 

@@ -42,8 +42,6 @@ class EntityTable:
     text
         Word pieces of the fields that the block of text reads, N texts, where there is one; an entity without such text
         has no piece.
-    text_vectors
-        float32 (N, T), the vectors of the block of text, where they were made before.
     """
 
     ids: pa.Array
@@ -54,7 +52,6 @@ class EntityTable:
     _engaged_index: npt.NDArray[np.int32]  # (G,) into engaged_query_texts
     _continuous: tuple[tuple[int, VectorColumn | None], ...]  # width, column or None where the table lacks it
     text: Pieces | None = None
-    text_vectors: torch.Tensor | None = None
 
     @classmethod
     def prepare(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from omnifeat.models.config import EncoderConfig
+from omnifeat.models.config import NGRAMS, SCRATCH, EncoderConfig
 
 __all__ = ["model_card"]
 
@@ -93,9 +93,9 @@ def model_card(
 
 def _query_side(config: EncoderConfig) -> str:
     query = config.query
-    if query.model == "ngrams":
+    if query.model == NGRAMS:
         return "the sum of their n-grams, in the table of the entities' n-grams"
-    source = "an encoder trained from scratch" if query.model == "scratch" else f"started from {query.model}"
+    source = "an encoder trained from scratch" if query.model == SCRATCH else f"started from {query.model}"
     return f"{source}, {query.pooling} pooling, at most {query.max_length} word pieces"
 
 

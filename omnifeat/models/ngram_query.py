@@ -1,7 +1,7 @@
 """The query encoder of n-grams: the query's tokens in the entity encoder's own table (beside section 3.4.1).
 
-Measured: a transformer from scratch cannot tell which words a query and an entity share. Here both sides look the same
-tokens up in the same table, so that texts that share words are near each other before the first step.
+A transformer from scratch has to learn which words a query and an entity share. Here both sides look the same tokens up
+in the same table, so that texts that share words are near each other before the first step.
 
 Shape legend: B queries, S width of the tokens' table, D embedding width.
 """

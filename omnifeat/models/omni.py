@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from omnifeat.models.blocks import joined
 from omnifeat.models.compatibility import FixedProjection
-from omnifeat.models.config import EncoderConfig
+from omnifeat.models.config import NGRAMS, EncoderConfig
 from omnifeat.models.entity import EntityEncoder
 from omnifeat.models.ngram_query import NgramQueryEncoder
-from omnifeat.models.query import NGRAMS, QueryEncoder, QueryTokenizer, build_query_encoder, build_text_encoder
+from omnifeat.models.query import QueryEncoder, QueryTokenizer, build_query_encoder, build_text_encoder
 from omnifeat.models.transformer import TextEncoder
 from omnifeat.models.words import WordSketch
 

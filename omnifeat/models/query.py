@@ -16,7 +16,7 @@ from omnifeat.data.artefacts import LibraryCall
 from omnifeat.errors import EncoderError, SettingError
 from omnifeat.models.block_config import TextConfig
 from omnifeat.models.compatibility import semi_orthogonal
-from omnifeat.models.config import QueryConfig
+from omnifeat.models.config import NGRAMS, SCRATCH, QueryConfig
 from omnifeat.models.query_tokenizer import QueryTokenizer, normalise_query
 from omnifeat.models.transformer import PooledTransformer, TextEncoder
 from omnifeat.models.wordpiece import train_wordpiece
@@ -24,8 +24,6 @@ from omnifeat.transformers_checks import Tensors, check_text_model, config_of
 from omnifeat.transformers_files import TransformersFolder, text_model_class
 
 __all__ = [
-    "NGRAMS",
-    "SCRATCH",
     "QueryEncoder",
     "QueryTokenizer",
     "build_query_encoder",
@@ -38,8 +36,6 @@ __all__ = [
     "train_wordpiece",
 ]
 
-SCRATCH = "scratch"
-NGRAMS = "ngrams"
 # How many texts a pretrained tokenizer is tried on, and the share of word pieces of theirs that it need not know.
 _TRIED_TEXTS = 1000
 _MOST_UNKNOWN = 0.8

@@ -34,15 +34,12 @@ class QueryTable:
         float32 (n, H), the transformer's pooled output, where the transformer is not trained; else None.
     text
         Their word pieces for the block of text, where there is one; else None.
-    text_vectors
-        float32 (n, T), the vectors of the block of text, where they were made before; else None.
     """
 
     bags: TokenBags
     pieces: Pieces | None
     pooled: Tensor | None = None
     text: Pieces | None = None
-    text_vectors: Tensor | None = None
 
     @classmethod
     def prepare(

@@ -28,7 +28,6 @@ __all__ = ["WordSketch"]
 
 # Chosen on development pairs: a query has all of an n-gram's rarity and an entity the root of it, for then what is rare
 # stands out from the sketch's noise. Weights for the kinds of n-grams (words above trigrams) changed nothing.
-_ENTITY_POWER = np.float32(0.5)
 _SPREAD = 8  # numbers that a token goes into: more cost time, fewer make two tokens that share one alike
 _SEED = 20_240_416
 _LONG = 95.0  # percentile of the entities' lengths that all are divided by
@@ -95,11 +94,9 @@ class WordSketch(nn.Module):
     def _sums(self, ids_T: NDArray[np.int32], offsets_B1: NDArray[np.int64], *, entities: bool) -> NDArray[np.float32]:
         """Sums of weights `(B, W)`, the last number zero."""
         weights_V = self.weights.cpu().numpy()
-        k1 = b = 0.0
-        if entities:
-            weights_V, k1, b = weights_V**_ENTITY_POWER, self.config.k1, self.config.b
+        k1, b = (self.config.k1, self.config.b) if entities else (0.0, 0.0)
         out_BW = np.zeros((len(offsets_B1) - 1, self.config.width), np.float32)
-        _sketch_bags(ids_T, offsets_B1, weights_V, self._places_VS, k1, b, float(self.average_length), out_BW)
+        _sketch_bags(ids_T, offsets_B1, weights_V, self._places_VS, entities, k1, b, float(self.average_length), out_BW)
         return out_BW
 
 
@@ -116,7 +113,7 @@ def _count_bags(ids_T: NDArray[np.int32], offsets_B1: NDArray[np.int64], holding
 @compiled
 def _sketch_bags(
     ids_T: NDArray[np.int32], offsets_B1: NDArray[np.int64], weights_V: NDArray[np.float32],
-    places_VS: NDArray[np.int32], k1: float, b: float, average: float, out_BW: NDArray[np.float32],
+    places_VS: NDArray[np.int32], rooted: bool, k1: float, b: float, average: float, out_BW: NDArray[np.float32],
 ) -> None:  # fmt: skip
     counts_V = np.zeros(len(weights_V), np.int32)
     for bag in range(len(offsets_B1) - 1):
@@ -130,7 +127,8 @@ def _sketch_bags(
             if count == 0:  # done at its first place
                 continue
             counts_V[token] = 0
-            weight = np.float32(weights_V[token] * count * (k1 + 1) / (count + longer))
+            rarity = np.sqrt(weights_V[token]) if rooted else weights_V[token]
+            weight = np.float32(rarity * count * (k1 + 1) / (count + longer))
             for s in range(places_VS.shape[1]):
                 place = places_VS[token, s]
                 if place >= 0:

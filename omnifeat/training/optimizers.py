@@ -5,8 +5,9 @@ import math
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from omnifeat.models.config import SCRATCH
 from omnifeat.models.omni import OmniModel
-from omnifeat.models.query import SCRATCH, QueryEncoder
+from omnifeat.models.query import QueryEncoder
 from omnifeat.training.lamb import Lamb
 from omnifeat.training.settings import TrainSettings
 

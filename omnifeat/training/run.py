@@ -26,7 +26,6 @@ from omnifeat.models.query_table import QueryTable
 from omnifeat.models.training_record import TrainingRecord
 from omnifeat.text import TokenBags
 from omnifeat.training.batches import BatchSampler
-from omnifeat.training.block_shares import PUBLISHED, choose_shares
 from omnifeat.training.checkpoint import (
     CHECKPOINT_REMEDY,
     latest_checkpoint,
@@ -42,9 +41,9 @@ from omnifeat.training.objective import Objective
 from omnifeat.training.optimizers import learning_rate_factor, make_optimizer, set_learning_rate
 from omnifeat.training.pooled_outputs import PooledOutputs
 from omnifeat.training.prepare import TrainingData, prepare_training_data
+from omnifeat.training.published import Published, measure_blocks, tune_where_better
 from omnifeat.training.settings import TrainSettings
 from omnifeat.training.tasks import shuffled
-from omnifeat.training.text_tuning import tune_text
 
 __all__ = ["Progress", "TrainResult", "TrainingRun"]
 
@@ -218,37 +217,11 @@ class TrainingRun:
             self.development = replace(self.development, queries=pooled)
 
     def prepare_text(self) -> None:
-        """Tune the block of text on this process, and keep what that gives where development pairs are found better.
-
-        A run that is taken up again has the weights already.
-        """
-        encoder = self.model.text
-        if encoder is None or not self.accelerator.is_main_process:
-            return
-        tunes = bool(encoder.trainable) and self.settings.text_steps > 0 and self.step == 0
-        if self.development is None:
-            if tunes:
-                tune_text(encoder, self.data, self.settings, self.device)
-            return
-        self._text = self.development.vectors(self.model, self.device, ("text",))
-        if not tunes:
-            return
-        before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-        self.log.text["text, untuned"] = self._both_recalls(self.development, self._text, {"text": 1.0})
-        tune_text(encoder, self.data, self.settings, self.device)
-        tuned = self.development.vectors(self.model, self.device, ("text",))
-        self.log.text["text, tuned"] = self._both_recalls(self.development, tuned, {"text": 1.0})
-        if _overall(self.log.text["text, tuned"]) > _overall(self.log.text["text, untuned"]):
-            self._text = tuned
-        else:
-            encoder.load_state_dict(before)
-
-    def _both_recalls(
-        self, development: DevelopmentSet, vectors: DevelopmentVectors, shares: Mapping[str, float]
-    ) -> dict[str, float]:
-        """Recall@10 of all pairs by set, and as `new_SET` of new pairs."""
-        of_new = development.recall(vectors, shares, new=True)
-        return development.recall(vectors, shares) | {f"new_{name}": value for name, value in of_new.items()}
+        """Tune the block of text in the first process; a run that is taken up again has the weights already."""
+        if self.step == 0 and self.accelerator.is_main_process:
+            self._text = tune_where_better(
+                self.model, self.data, self.development, self.settings, self.log, self.device
+            )
 
     @property
     def stopped_early(self) -> bool:
@@ -339,44 +312,23 @@ class TrainingRun:
         elif self.step > 0:
             self.without_gain += 1
 
-    def _choose_blocks(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """Choose the shares of the blocks, drop those without one, and measure the whole and its ingredients.
-
-        Returns
-        -------
-        metrics, ingredients
-            Recall@10 of what is published, by set; and of each ingredient and the whole, where there are several, all
-            pairs by set, and `new_SET` of new pairs.
-        """
-        found: list[Any] = [({}, {}, None)]
+    def _published(self) -> Published:
+        """Recall@10 of what is published; of several blocks the shares, too, and those without one are dropped."""
+        if len(self.config.blocks) == 1:
+            measured = next((point for point in self.log.recalls if point["step"] == self.best_step), {})
+            return Published({name: value for name, value in measured.items() if name != "step"}, {}, None)
+        found = [Published({}, {}, None)]
         if self.development is not None and self.accelerator.is_main_process:
             with self.accelerator.autocast():
-                found = [self._measure_blocks(self.development)]
-        metrics, ingredients, shares = broadcast_object_list(found)[0]
-        if shares is not None:
-            self.model.keep_blocks(shares)
-        return metrics, ingredients
-
-    def _measure_blocks(
-        self, development: DevelopmentSet
-    ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, float] | None]:
-        names = list(self.config.blocks)
-        vectors = development.vectors(self.model, self.device, [name for name in names if name != "text"])
-        if "text" in names:
-            if self._text is None:
-                self._text = development.vectors(self.model, self.device, ("text",))
-            vectors = vectors.beside(self._text)
-        shares, chosen = self.config.shares, None
-        ingredients = dict(self.log.text)
-        if len(names) > 1:
-            found = choose_shares(development, vectors, seed=self.settings.seed)
-            if self.config.block_weights:  # given, and not to be chosen
-                found.recall[PUBLISHED] = self._both_recalls(development, vectors, shares)
-            else:
-                shares = chosen = found.shares
-            ingredients |= found.recall
-        published = development.recall(vectors.alone(*shares), shares)
-        return {f"development_recall@10_{name}": value for name, value in published.items()}, ingredients, chosen
+                found = [
+                    measure_blocks(
+                        self.model, self.development, self._text, self.log, self.device, seed=self.settings.seed
+                    )
+                ]
+        published: Published = broadcast_object_list(found)[0]
+        if published.shares is not None:
+            self.model.keep_blocks(published.shares)
+        return published
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -453,7 +405,9 @@ class TrainingRun:
             self.model.load_state_dict(self.best_weights, strict=self.model.text is None)
         else:
             self.best_step = self.step
-        metrics, ingredients = self._choose_blocks()
+        published = self._published()
+        metrics = {f"development_recall@10_{name}": value for name, value in published.recall.items()}
+        ingredients = published.ingredients
         seconds = time.monotonic() - started
         record = self.data.record()
         training = {
@@ -502,11 +456,6 @@ class TrainingRun:
             record=record,
             is_main_process=self.accelerator.is_main_process,
         )
-
-
-def _overall(recall: Mapping[str, float]) -> float:
-    """Mean of the recall of all pairs and of new ones, as far as there are some."""
-    return float(np.mean([recall[name] for name in ("mean", "new_mean") if name in recall]))
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

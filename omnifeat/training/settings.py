@@ -46,7 +46,7 @@ class TrainSettings:
         along a cosine.
     random_negatives
         Random entities per pair, drawn from all entities of the type (4 in the paper's reference); 0 leaves the loss
-        with random negatives out. Measured: one is as good as four, at 0.6 of the cost.
+        with random negatives out.
     negative_margin
         Negatives whose cosine is above the positive's by more than this are left out of the loss of learned encoders:
         they are mostly relevant themselves. None leaves none out.

@@ -66,7 +66,7 @@ def tune_text(
     )
     log_q = {pairs.name: _log_frequencies(pairs.entities) for pairs in pair_sets}
     encoder.set_trainable(True)
-    encoder.eval()  # without dropout, which does little in so short a run and costs half of its time
+    encoder.eval()  # without dropout: so short a run has nothing to overfit
     value = float("nan")
     for step in range(settings.text_steps):
         set_learning_rate(optimizer, learning_rate_factor(step, settings.text_steps, settings.text_steps // 10))
